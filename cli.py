@@ -1,0 +1,1 @@
+dqcodec/cli.py

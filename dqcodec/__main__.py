@@ -1,0 +1,5 @@
+"""`python -m dqcodec`."""
+
+from dqcodec.cli import main
+
+main()

@@ -1,0 +1,182 @@
+"""Image to bytes and back: the codec as a function."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+
+from PIL import Image
+
+from dqcodec import bitstream, images, rate
+from dqcodec.bitstream import Extra
+from dqcodec.errors import DqError, FormatError
+from dqcodec.images import Picture
+from dqcodec.weights import registry
+
+GRAINS = ("coarse", "medium", "fine")
+MAX_PIXELS = 2**28
+MAX_METADATA = 1 << 24  # bytes of an unpacked profile or EXIF block
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A decoded file: the picture, and None or one line on what was missing or damaged."""
+
+    image: Image.Image
+    problem: str | None
+
+
+def compress(
+    image: Image.Image | Picture,
+    *,
+    bpp: float | None = None,
+    size: int | None = None,
+    quality: int | None = None,
+    model: str = "default",
+    device: str = "auto",
+    keep_metadata: bool = False,
+) -> bytes:
+    """Compress an image to the bytes of a .dq file.
+
+    image: any Pillow image. At most one of: bpp, bits of the file for each pixel; size, bytes of the
+    file; quality, 1..100 (default 50). bpp and size are met within 2 % from below. model: a name from
+    dqcodec.weights.available() or a path. keep_metadata: also EXIF and XMP; alpha and a colour profile
+    other than sRGB are always kept.
+
+    Raises RateError if the model cannot reach the rate for this image, ImageError, UnknownModelError.
+
+    >>> import dqcodec, skimage
+    >>> from PIL import Image
+    >>> photo = Image.fromarray(skimage.data.chelsea())
+    >>> data = dqcodec.compress(photo, bpp=0.2)
+    >>> 0.98 * 0.2 <= 8 * len(data) / (photo.width * photo.height) <= 0.2
+    True
+    >>> dqcodec.decompress(data).size == photo.size
+    True
+    """
+    from dqcodec import networks
+
+    if sum(option is not None for option in (bpp, size, quality)) > 1:
+        raise DqError("give only one of bpp, size and quality")
+    if quality is not None and not 1 <= quality <= 100:
+        raise DqError(f"quality {quality} is outside 1..100")
+    if bpp is not None and not 0 < bpp < 1000 or size is not None and size < 1:
+        raise DqError("bpp and size must be positive")
+    picture = image if isinstance(image, Picture) else images.to_picture(image)
+    height, width = picture.pixels.shape[:2]
+    if width * height > MAX_PIXELS:
+        raise DqError(f"{width}x{height} pixels are over the limit of {MAX_PIXELS}; scale the image down")
+    extras = _extras(picture, keep_metadata)
+    loaded = registry.load(model)
+    target_device = networks.pick_device(device)
+    analysis = networks.analyse(loaded.vae.to(target_device), picture.pixels, target_device)
+    plan = rate.plan(analysis, loaded.tables)
+
+    def write(levels) -> bytes:
+        return bitstream.write(plan.tokens(levels), loaded.tables, extras=extras, grey=picture.grey)
+
+    if bpp is not None:
+        size = int(bpp * width * height / 8)
+    if size is not None:
+        levels = rate.levels_for_size(plan, size, lambda levels: len(write(levels)))
+    else:
+        levels = rate.levels_for_quality(plan, 50 if quality is None else quality)
+    return write(levels)
+
+
+def decompress(
+    data: bytes,
+    *,
+    upto: str | None = None,
+    partial: bool = False,
+    model: str | None = None,
+    device: str = "auto",
+    max_pixels: int = MAX_PIXELS,
+) -> Image.Image:
+    """Decode a .dq file to a Pillow image (mode L, LA, RGB or RGBA); see `decode`."""
+    return decode(data, upto=upto, partial=partial, model=model, device=device, max_pixels=max_pixels).image
+
+
+def decode(
+    data: bytes,
+    *,
+    upto: str | None = None,
+    partial: bool = False,
+    model: str | None = None,
+    device: str = "auto",
+    max_pixels: int = MAX_PIXELS,
+) -> Decoded:
+    """Decode a .dq file and say what was wrong with it.
+
+    upto: "coarse", "medium" or "fine" stops after that grain. partial: a truncated or damaged file
+    gives the coarser picture that its intact part holds. model: use this model, whose fingerprint
+    must fit; default: found by the file's fingerprint. Raises FormatError or UnknownModelError.
+    """
+    from dqcodec import networks
+
+    if upto is not None and upto not in GRAINS:
+        raise DqError(f"upto {upto!r} is none of {', '.join(GRAINS)}")
+    header = bitstream.inspect(data).header
+    if header.width * header.height <= max_pixels:
+        loaded = _model_for(header.fingerprint, model)
+        step = None if upto is None else loaded.tables.ladder.last_step_of_grain(upto)
+    else:
+        loaded, step = None, None  # `read` refuses the size by name
+    parsed = bitstream.read(
+        data, lambda mark: loaded.tables, max_pixels=max_pixels, partial=partial, upto_step=step
+    )
+    target_device = networks.pick_device(device)
+    pixels = networks.synthesise(loaded.vae.to(target_device), parsed.tokens, target_device)
+    kept = {extra.kind: extra.data for extra in parsed.extras}
+    alpha = None
+    if "alpha" in kept:
+        alpha = images.unpack_alpha(kept["alpha"], header.width, header.height)
+    unpacked = {kind: _unpack(kind, kept[kind]) for kind in ("icc", "exif", "xmp") if kind in kept}
+    return Decoded(images.from_picture(Picture(pixels, alpha, header.grey, **unpacked)), parsed.problem)
+
+
+def tokens_of(data: bytes, model: str | None = None, max_pixels: int = MAX_PIXELS) -> bitstream.Tokens:
+    """Grain map and codes of a .dq file, without decoding pixels."""
+    return bitstream.read(data, lambda mark: _model_for(mark, model).tables, max_pixels=max_pixels).tokens
+
+
+def _model_for(mark: bytes, name: str | None):
+    if name is None:
+        return registry.find(mark)
+    loaded = registry.load(name)
+    if loaded.fingerprint != mark:
+        raise FormatError(f"the file was made with model {mark.hex()}; {name} is {loaded.fingerprint.hex()}")
+    return loaded
+
+
+def _extras(picture: Picture, keep_metadata: bool) -> list[Extra]:
+    extras = []
+    if picture.alpha is not None:
+        extras.append(Extra("alpha", images.pack_alpha(picture.alpha)))
+    for kind, wanted in (("icc", True), ("exif", keep_metadata), ("xmp", keep_metadata)):
+        value = getattr(picture, kind)
+        if wanted and value:
+            extras.append(Extra(kind, zlib.compress(value, 9)))
+    return extras
+
+
+def _unpack(kind: str, data: bytes) -> bytes:
+    unpacker = zlib.decompressobj()
+    try:
+        value = unpacker.decompress(data, MAX_METADATA)
+    except zlib.error as error:
+        raise FormatError(f"section {kind} does not unpack: {error}") from error
+    if unpacker.unconsumed_tail or not unpacker.eof:
+        raise FormatError(f"section {kind} is larger than {MAX_METADATA} bytes or cut short")
+    return value
+
+
+def partial_hint(error: DqError, data: bytes) -> str:
+    """A hint at --partial where the damage has left at least the coarsest picture."""
+    if not isinstance(error, FormatError):
+        return ""
+    try:
+        steps = [s for s in bitstream.inspect(data).sections if s.step is not None]
+    except FormatError:
+        return ""
+    return "; --partial decodes what is intact" if steps and steps[0].intact else ""

@@ -1,0 +1,45 @@
+"""`python -m dqcodec.training`: the trainer without the command line's dependencies.
+
+For a bare machine with torch, numpy, pillow and safetensors, alone or under torchrun:
+    torchrun --nproc-per-node 4 -m dqcodec.training --config c.json --data DIR --out DIR --device cuda
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+
+from dqcodec.errors import DqError
+from dqcodec.training.config import load
+from dqcodec.training.trainer import RunFolders, Trainer
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m dqcodec.training")
+    parser.add_argument("--config", required=True)
+    parser.add_argument("--data", required=True, type=Path, nargs="+")
+    parser.add_argument("--out", required=True, type=Path)
+    parser.add_argument("--valid", type=Path)
+    parser.add_argument("--metric-weights", type=Path)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--init", type=Path, help="checkpoint whose averaged weights to start from")
+    parser.add_argument("--resume", action="store_true")
+    args = parser.parse_args()
+    stop = []
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, lambda *_: stop.append(True))
+    try:
+        folders = RunFolders(tuple(args.data), args.out, args.valid, args.metric_weights)
+        trainer = Trainer(load(args.config), folders, args.device, args.resume, args.init)
+        trainer.run(lambda row: print(" ".join(f"{k}={v:.5g}" for k, v in row.items()), flush=True),
+                    lambda: bool(stop))
+    except DqError as error:
+        print(f"dqcodec training: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

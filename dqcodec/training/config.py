@@ -1,0 +1,120 @@
+"""Configuration of a training run: frozen dataclasses, read from YAML or JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+from dqcodec.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights of the loss terms. lpips_crop: side of the patch on which LPIPS-VGG is computed, a
+    multiple of 16; VGG costs several times the autoencoder, so a random patch of each crop buys
+    more steps than the whole crop."""
+
+    l1: float = 1.0
+    lpips_vgg: float = 1.0
+    commitment: float = 0.25
+    router: float = 1.0
+    lpips_crop: int = 64
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """AdamW and its schedule: linear warm-up, then cosine to `final` times lr."""
+
+    lr: float = 4e-4
+    betas: tuple[float, float] = (0.9, 0.99)
+    weight_decay: float = 0.0
+    warmup_steps: int = 200
+    final: float = 0.05
+    grad_clip: float = 1.0
+    ema_decay: float = 0.999
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Crops of `crop` pixels, taken at a random scale in [min_scale, 1] of the stored picture."""
+
+    crop: int = 128
+    batch: int = 12
+    min_scale: float = 0.5
+    grey: float = 0.03
+    workers: int = 2
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """mode: "codec" or "paper". model / adversarial: fields of the mode's dataclasses.
+
+    steps bounds the run; with hours > 0 the schedule follows wall-clock time instead and the run
+    ends at whichever comes first. train_only: module names to train while the rest is frozen, e.g.
+    ("decoder",), which keeps the meaning of tokens (and so the fingerprint) unchanged.
+    """
+
+    mode: str = "codec"
+    model: dict = field(default_factory=dict)
+    adversarial: dict | None = None
+    loss: LossConfig = LossConfig()
+    optim: OptimConfig = OptimConfig()
+    data: DataConfig = DataConfig()
+    steps: int = 10000
+    hours: float = 0.0
+    seed: int = 0
+    train_only: tuple[str, ...] = ()
+    compile: bool = False
+    checkpoint_every: int = 500
+    picture_every: int = 500
+    log_every: int = 20
+
+    def to_dict(self) -> dict:
+        return asdict(self)
+
+
+def _build(cls, values: dict, where: str):
+    known = {f.name for f in fields(cls)}
+    unknown = set(values) - known
+    if unknown:
+        raise ConfigError(f"{where}: unknown key {sorted(unknown)[0]!r}; known keys: {', '.join(sorted(known))}")
+    return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
+def from_dict(values: dict, where: str = "configuration") -> TrainConfig:
+    """TrainConfig from nested dicts; raises ConfigError naming an unknown key."""
+    values = dict(values)
+    for name, cls in (("loss", LossConfig), ("optim", OptimConfig), ("data", DataConfig)):
+        if name in values:
+            values[name] = _build(cls, dict(values[name]), f"{where}, section {name}")
+    config = _build(TrainConfig, values, where)
+    if config.mode not in ("codec", "paper"):
+        raise ConfigError(f"{where}: mode is {config.mode!r}; it must be codec or paper")
+    if config.loss.lpips_crop % 16 or config.data.crop % 16:
+        raise ConfigError(f"{where}: crop and lpips_crop must be multiples of 16")
+    return config
+
+
+def load(path: str | Path) -> TrainConfig:
+    """TrainConfig from a .yaml or .json file, or from the name of a packaged config."""
+    path = Path(path)
+    if not path.exists():
+        packaged = Path(__file__).parent / "configs" / f"{path.name}.yaml"
+        if not packaged.exists():
+            names = ", ".join(sorted(p.stem for p in packaged.parent.glob("*.yaml")))
+            raise ConfigError(f"no config {str(path)!r}; give a YAML or JSON file or one of: {names}")
+        path = packaged
+    text = path.read_text()
+    try:
+        if path.suffix == ".json":
+            values = json.loads(text)
+        else:
+            import yaml  # not on a bare GPU machine: use JSON there
+
+            values = yaml.safe_load(text)
+    except Exception as error:
+        raise ConfigError(f"{path}: not readable as a config: {str(error).splitlines()[0]}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: a config is a mapping of settings, see dqcodec/training/configs")
+    return from_dict(values, str(path))

@@ -1,0 +1,55 @@
+"""From a checkpoint to a model file: averaged weights, and tables counted over training pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from dqcodec.bitstream.frequencies import quantise_counts
+from dqcodec.errors import ConfigError
+from dqcodec.models.config import CodecConfig
+from dqcodec.models.dqvae import DQVAE
+from dqcodec.models.ladder import expand
+from dqcodec.models.sampling import sample_levels
+from dqcodec.training import checkpoint
+from dqcodec.training.config import DataConfig
+from dqcodec.training.data import Batches, Pictures
+from dqcodec.weights import model_file
+
+
+def export_model(run: Path, data: list[Path], output: Path, pictures: int) -> bytes:
+    """Write `output` from the averaged weights of `run`; returns the fingerprint.
+
+    Tables come from `pictures` random crops of `data` at random budgets, one count added to every
+    code, so that none is impossible. Raises ConfigError if the run is not of the codec's mode.
+    """
+    state = checkpoint.load(run)
+    if state["config"]["mode"] != "codec":
+        raise ConfigError(f"{run}: a run of mode {state['config']['mode']}; only codec runs make model files")
+    config = CodecConfig.from_dict(state["config"]["model"])
+    if config.exclusive:
+        raise ConfigError(f"{run}: the format holds ladders; an exclusive model is for experiments only")
+    model = DQVAE(config)
+    model.load_state_dict(state["ema"])
+    tables = [quantise_counts(c) for c in count_codes(model.eval(), data, pictures)]
+    notes = {"steps": str(state["step"]), "hours": f"{state['elapsed'] / 3600:.2f}"}
+    return model_file.write(output, config, state["ema"], tables, notes)
+
+
+@torch.no_grad()
+def count_codes(model: DQVAE, data: list[Path], pictures: int) -> list[np.ndarray]:
+    """Counts (K,) int64 of every step's codes over random crops at random budgets, plus one."""
+    ladder = model.ladder
+    counts = [np.ones(k, np.int64) for k in ladder.codebook_sizes]
+    batches = Batches(Pictures(data), DataConfig(crop=256, batch=8, grey=0.0), seed=1)
+    torch.manual_seed(1)
+    for step in range(-(-pictures // 8)):
+        _, q, distortion = model.analyse(batches(step))
+        levels = sample_levels(distortion, model.level_bits)
+        for s, codes in enumerate(q.codes):
+            used = codes[expand(levels >= s, ladder.side(s))].numpy()
+            counts[s] += np.bincount(used, minlength=counts[s].size)
+    batches.close()
+    return counts

@@ -1,0 +1,62 @@
+"""The loss of one autoencoder step: L1, LPIPS-VGG, commitment, router regression, budget, adversary."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dqcodec.models.output import AutoencoderOutput
+from dqcodec.training.config import LossConfig
+from dqcodec.training.perceptual import LpipsVgg
+
+REGION = 16
+
+
+class Objective(nn.Module):
+    """Loss terms of an AutoencoderOutput against its input x (B, 3, H, W) in [-1, 1]."""
+
+    def __init__(self, config: LossConfig, lpips: LpipsVgg | None):
+        super().__init__()
+        self.config, self.lpips = config, lpips
+
+    def forward(self, x: Tensor, out: AutoencoderOutput) -> tuple[Tensor, Tensor, dict[str, float]]:
+        """(reconstruction loss, remaining terms, metrics); the adversary balances itself against the first."""
+        c = self.config
+        rec = out.reconstruction.float()
+        l1 = (rec - x).abs()
+        reconstruction = c.l1 * l1.mean()
+        metrics = {"l1": l1.mean().item(), "mse": F.mse_loss(rec, x).item()}
+        rest = c.commitment * out.commitment_loss + out.auxiliary_loss
+        region = F.avg_pool2d(l1.detach().mean(1, keepdim=True), REGION)[:, 0]  # (B, Hr, Wr)
+        rows, cols = slice(None), slice(None)
+        if self.lpips is not None and c.lpips_vgg:
+            side = min(c.lpips_crop, x.shape[2], x.shape[3])
+            rows, cols = _random_patch(region.shape[1], side), _random_patch(region.shape[2], side)
+            place = (slice(None), slice(None), _pixels(rows), _pixels(cols))
+            distance = self.lpips(rec[place], x[place])  # (B, side/16, side/16)
+            reconstruction = reconstruction + c.lpips_vgg * distance.mean()
+            metrics["lpips_vgg"] = distance.mean().item()
+            region = region[:, rows, cols] + distance.detach()
+        if out.predicted_distortion is not None:
+            guess = out.predicted_distortion.gather(1, out.levels[:, None])[:, 0]
+            router = F.mse_loss(guess[:, rows, cols], region)
+            rest = rest + c.router * router
+            metrics["router"] = router.item()
+        pixels = x.shape[2] * x.shape[3]
+        metrics |= {
+            "commitment": out.commitment_loss.item(),
+            "raw_bpp": out.bits.mean().item() / pixels,
+            **out.metrics,
+        }
+        return reconstruction, rest, metrics
+
+
+def _random_patch(regions: int, side: int) -> slice:
+    count = side // REGION
+    start = int(torch.randint(regions - count + 1, ()))
+    return slice(start, start + count)
+
+
+def _pixels(regions: slice) -> slice:
+    return slice(regions.start * REGION, regions.stop * REGION)

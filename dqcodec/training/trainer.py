@@ -1,0 +1,248 @@
+"""The training loop of both DQ-VAE modes.
+
+Imports only torch, numpy, pillow and safetensors, so that it runs on a bare GPU machine. A run is
+a pure function of its config, data and the number of processes: batches, level maps and noise are
+drawn from (seed, step), so stopping and resuming changes nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from dqcodec.errors import ConfigError, DataError
+from dqcodec.training import checkpoint, parallel
+from dqcodec.training.adversarial import AdversarialConfig, Adversary
+from dqcodec.training.config import TrainConfig
+from dqcodec.training.data import Batches, Pictures
+from dqcodec.training.ema import WeightAverage
+from dqcodec.training.log import CsvLog, contact_sheet
+from dqcodec.training.objective import Objective
+from dqcodec.training.perceptual import LpipsVgg
+from dqcodec.training.schedule import learning_rate
+from dqcodec.training.validate import load_crops, validate
+
+
+@dataclass(frozen=True)
+class RunFolders:
+    """Where a run reads and writes. valid and metric_weights may be None (no validation, no LPIPS)."""
+
+    data: tuple[Path, ...]
+    out: Path
+    valid: Path | None = None
+    metric_weights: Path | None = None
+
+
+def build_model(config: TrainConfig) -> nn.Module:
+    """The model that `config.mode` and `config.model` describe."""
+    try:
+        if config.mode == "paper":
+            from dqcodec.models.paper.config import PaperConfig
+            from dqcodec.models.paper.dqvae import PaperDQVAE
+
+            return PaperDQVAE(PaperConfig.from_dict(config.model))
+        from dqcodec.models.config import CodecConfig
+        from dqcodec.models.dqvae import DQVAE
+
+        return DQVAE(CodecConfig.from_dict(config.model))
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"section model: {error}") from error
+
+
+class Trainer:
+    """One run. `run()` trains to the end of its schedule or until `should_stop()`."""
+
+    def __init__(self, config: TrainConfig, folders: RunFolders, device: str = "cpu", resume: bool = False,
+                 init: Path | None = None):
+        self.config, self.folders = config, folders
+        self.rank, self.world, self.device = parallel.start(device)
+        torch.manual_seed(config.seed)
+        if not resume and (folders.out / checkpoint.NAME).exists():
+            raise DataError(f"{folders.out}: already holds a run; add --resume to go on, or choose another --out")
+        self.model = build_model(config).to(self.device, memory_format=torch.channels_last)
+        if init is not None and not resume:
+            self.model.load_state_dict(torch.load(init, map_location=self.device, weights_only=True)["ema"])
+        parallel.same_start(self.model)
+        lpips = None
+        if config.loss.lpips_vgg:
+            if folders.metric_weights is None:
+                raise DataError("LPIPS-VGG needs its weights: give --metric-weights DIR or set loss.lpips_vgg to 0")
+            lpips = LpipsVgg(folders.metric_weights).to(self.device, memory_format=torch.channels_last)
+        self.objective = Objective(config.loss, lpips)
+        self._freeze()
+        self.optimiser = self._adam([p for p in self.model.parameters() if p.requires_grad])
+        self.adversary = self.critic = None
+        if config.adversarial is not None:
+            self.adversary = Adversary(AdversarialConfig(**config.adversarial)).to(self.device)
+            parallel.same_start(self.adversary)
+            self.critic = self._adam(self.adversary.parameters())
+        self.average = WeightAverage(self.model, config.optim.ema_decay)
+        self.step, self.elapsed = 0, 0.0
+        if resume:
+            self._restore(checkpoint.load(folders.out, self.device))
+        self.batches = Batches(Pictures(list(folders.data)), config.data, config.seed, self.rank, self.world)
+        self.crops = load_crops(folders.valid) if folders.valid is not None else None
+        if self.rank == 0:
+            self.log = CsvLog(folders.out / "log.csv", self.step if resume else None)
+            self.valid_log = CsvLog(folders.out / "valid.csv", self.step + 1 if resume else None)
+        self.forward = torch.compile(self.model) if config.compile else self.model
+
+    def _adam(self, parameters) -> torch.optim.Optimizer:
+        o = self.config.optim
+        return torch.optim.AdamW(parameters, o.lr, betas=o.betas, weight_decay=o.weight_decay, fused=True)
+
+    def _freeze(self) -> None:
+        names = self.config.train_only
+        if not names:
+            return
+        children = dict(self.model.named_children())
+        if set(names) - set(children):
+            raise ConfigError(f"train_only: the model has {', '.join(children)}, not {', '.join(names)}")
+        for name, child in children.items():
+            child.requires_grad_(name in names)
+
+    def _restore(self, state: dict) -> None:
+        self.model.load_state_dict(state["model"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.average.state, self.average.updates = state["ema"], state["ema_updates"]
+        self.step, self.elapsed = state["step"], state["elapsed"]
+        if self.adversary is not None and state["adversary"] is not None:
+            self.adversary.load_state_dict(state["adversary"])
+            self.critic.load_state_dict(state["critic"])
+
+    def save(self) -> None:
+        """Write the checkpoint of the state after `self.step` steps."""
+        if self.rank:
+            return
+        checkpoint.save(self.folders.out, {
+            "config": self.config.to_dict(),
+            "model": self.model.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "ema": self.average.state,
+            "ema_updates": self.average.updates,
+            "adversary": self.adversary.state_dict() if self.adversary else None,
+            "critic": self.critic.state_dict() if self.critic else None,
+            "step": self.step,
+            "elapsed": self.elapsed,
+        })
+
+    @property
+    def progress(self) -> float:
+        by_steps = self.step / self.config.steps
+        by_time = self.elapsed / (self.config.hours * 3600) if self.config.hours else 0.0
+        return max(by_steps, by_time)
+
+    def run(self, report: Callable[[dict], None] = lambda row: None,
+            should_stop: Callable[[], bool] = lambda: False) -> None:
+        """Train; `report` gets each logged row. Always leaves a checkpoint, also on an exception."""
+        c = self.config
+        begin, base = time.monotonic(), self.elapsed
+        looked = -1
+        try:
+            while self.progress < 1 and not should_stop():
+                row = self._one_step()
+                self.elapsed = parallel.agree(base + time.monotonic() - begin, self.device)
+                self.step += 1
+                if self.rank == 0 and self.step % c.log_every == 0:
+                    rate = c.data.batch * self.world / max(1e-9, self._seconds)
+                    row = {"step": self.step - 1, "hours": round(self.elapsed / 3600, 4), "img_s": round(rate, 2), **row}
+                    self.log.write(row)
+                    report(row)
+                if self.step % c.picture_every == 0:
+                    self._look()
+                    looked = self.step
+                if self.step % c.checkpoint_every == 0:
+                    self.save()
+            if looked != self.step:
+                self._look()
+        finally:
+            self.save()
+            self.batches.close()
+
+    def _one_step(self) -> dict:
+        start = time.monotonic()
+        # A seed of its own for each step and rank: resuming repeats nothing and skips nothing.
+        torch.manual_seed(self.config.seed * 1_000_003 + self.step * 64 + self.rank)
+        rate = learning_rate(self.config.optim, self.step, self.progress)
+        for optimiser in filter(None, (self.optimiser, self.critic)):
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+        x = self.batches(self.step).to(self.device, memory_format=torch.channels_last)
+        self._train_mode()
+        with torch.autocast(self.device.type, torch.bfloat16):
+            out = self.forward(x, step=self.step)
+            reconstruction, rest, metrics = self.objective(x, out)
+        loss = reconstruction + rest
+        fooling = self.adversary is not None and self.step >= self.adversary.config.start_step
+        if fooling:
+            with torch.autocast(self.device.type, torch.bfloat16):
+                push, more = self.adversary.generator_loss(
+                    out.reconstruction.float(), reconstruction, self.model.last_layer
+                )
+            loss, metrics = loss + push, metrics | more
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        metrics["grad_norm"] = self._update(self.optimiser, self.model.parameters())
+        self.average.update(self.model)
+        if fooling:
+            with torch.autocast(self.device.type, torch.bfloat16):
+                critic_loss, more = self.adversary.discriminator_loss(x, out.reconstruction.detach().float())
+            self.critic.zero_grad(set_to_none=True)
+            critic_loss.backward()
+            self._update(self.critic, self.adversary.parameters())
+            metrics |= more
+        self._seconds = time.monotonic() - start
+        return {"lr": rate, "loss": loss.item(), **metrics}
+
+    def _train_mode(self) -> None:
+        self.model.train()
+        for name in self.config.train_only and dict(self.model.named_children()):
+            if name not in self.config.train_only:
+                getattr(self.model, name).eval()
+
+    def _update(self, optimiser: torch.optim.Optimizer, parameters) -> float:
+        parameters = [p for p in parameters if p.requires_grad]
+        parallel.average_gradients(parameters)
+        norm = nn.utils.clip_grad_norm_(parameters, self.config.optim.grad_clip)
+        if torch.isfinite(norm):  # one bad batch must not poison the weights
+            optimiser.step()
+        return float(norm)
+
+    @torch.no_grad()
+    def _look(self) -> None:
+        """Validation figures and a picture, both from the averaged weights."""
+        if self.rank or not hasattr(self.model, "reconstruct"):
+            return
+        with _borrowed(self.model, self.average.state):
+            x = self.crops if self.crops is not None else self.batches(self.step)
+            if self.crops is not None:
+                figures = validate(self.model, self.crops, self.objective.lpips, self.device)
+                self.valid_log.write({"step": self.step, "hours": round(self.elapsed / 3600, 4), **figures})
+            columns = [x[:4]]
+            with torch.autocast(self.device.type, torch.bfloat16):
+                for budget in (0.05, 0.1, 0.3):
+                    columns.append(self.model.reconstruct(x[:4].to(self.device), budget)[0])
+            contact_sheet(self.folders.out / "reconstructions.png", columns)
+
+
+class _borrowed(nullcontext):
+    """The model with other weights, in evaluation mode, for the length of a with-block."""
+
+    def __init__(self, model: nn.Module, state: dict):
+        super().__init__()
+        self.model, self.state = model, state
+
+    def __enter__(self):
+        self.kept = {k: v.clone() for k, v in self.model.state_dict().items()}
+        self.model.load_state_dict(self.state)
+        self.model.eval()
+
+    def __exit__(self, *exc):
+        self.model.load_state_dict(self.kept)
+        self.model.train()

@@ -1,0 +1,90 @@
+"""A model as a file: networks in half precision, codebooks and tables exact, all in one safetensors."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.numpy import load_file, save_file
+
+from dqcodec.bitstream.static_tables import StaticTables
+from dqcodec.errors import UnknownModelError
+from dqcodec.models.config import CodecConfig
+from dqcodec.models.dqvae import DQVAE
+from dqcodec.weights.fingerprint import QUANTIZER, TABLES, fingerprint
+
+TRAINING_ONLY = ("ema_count", "ema_sum", "updates")
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A model ready to use. vae: in evaluation mode, float32. tables: its entropy model."""
+
+    name: str
+    config: CodecConfig
+    vae: DQVAE
+    tables: StaticTables
+
+    @property
+    def fingerprint(self) -> bytes:
+        return self.tables.fingerprint
+
+    @classmethod
+    def read(cls, path: Path) -> Model:
+        """Read a model file; raises UnknownModelError if it is broken or not what it says it is."""
+        from dqcodec.weights.registry import read_header
+
+        header = read_header(path)
+        try:
+            tensors = load_file(path)
+            config = CodecConfig.from_dict(json.loads(header["config"]))
+            computed = fingerprint(_ladder_text(config), tensors)
+            tables = tuple(tensors.pop(f"{TABLES}{s}") for s in range(len(config.factors)))
+            with torch.device("meta"):  # no random initialisation: the weights follow
+                vae = DQVAE(config)
+            state = {k: torch.from_numpy(v.astype(np.float32)) for k, v in tensors.items()}
+            _fill(vae, state)
+        except Exception as error:
+            raise UnknownModelError(f"{path}: broken model file ({str(error).splitlines()[0]})") from error
+        if computed.hex() != header["fingerprint"]:
+            raise UnknownModelError(f"{path}: codebooks or tables differ from the fingerprint in its header")
+        return cls(path.stem, config, vae.eval(), StaticTables(config.ladder, computed, tables))
+
+
+def write(path: Path, config: CodecConfig, state: dict[str, torch.Tensor], tables: list[np.ndarray],
+          notes: dict[str, str]) -> bytes:
+    """Write a model file from a DQVAE state dict and frequency tables (K,) per step; returns its fingerprint."""
+    tensors: dict[str, np.ndarray] = {}
+    for name, value in state.items():
+        if name.endswith(TRAINING_ONLY):
+            continue
+        exact = name.startswith(QUANTIZER)
+        tensors[name] = value.float().cpu().numpy().astype(np.float32 if exact else np.float16)
+    tensors |= {f"{TABLES}{s}": t.astype(np.uint32) for s, t in enumerate(tables)}
+    mark = fingerprint(_ladder_text(config), tensors)
+    metadata = {"config": json.dumps(config.to_dict()), "fingerprint": mark.hex(), **notes}
+    temporary = path.with_suffix(".part")
+    save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, temporary, metadata)
+    temporary.replace(path)
+    return mark
+
+
+def _ladder_text(config: CodecConfig) -> str:
+    ladder = config.ladder
+    return f"{ladder.region}:{','.join(map(str, ladder.factors))}:{','.join(map(str, ladder.codebook_sizes))}"
+
+
+def _fill(vae: DQVAE, state: dict[str, torch.Tensor]) -> None:
+    """Put `state` into a DQVAE made on the meta device; what only training needs stays empty."""
+    missing, unexpected = vae.load_state_dict(state, strict=False, assign=True)
+    lost = [name for name in missing if not name.endswith(TRAINING_ONLY)]
+    if lost or unexpected:
+        raise ValueError(f"tensor {(lost + list(unexpected))[0]} missing or unknown")
+    for module in vae.modules():
+        for name in TRAINING_ONLY:
+            if name in module._buffers:
+                module._buffers[name] = torch.zeros_like(module._buffers[name], device="cpu")
+    vae.set_level_bits()

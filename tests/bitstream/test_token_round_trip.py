@@ -1,0 +1,107 @@
+"""Whatever tokens go in come out, for every ladder, size and model."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from samples import SIZES, finder, ladders, random_model, random_tokens, same
+
+from dqcodec.bitstream import Extra, Known, Ladder, StaticTables, quantise_counts, read, write
+from dqcodec.bitstream.adaptive_map import AdaptiveMap
+
+
+@settings(deadline=None, max_examples=150)
+@given(ladders(), SIZES, SIZES, st.integers(0, 2**32 - 1), st.data())
+def test_tokens_survive_the_round_trip(ladder, width, height, seed, data):
+    rng = np.random.default_rng(seed)
+    model = random_model(rng, ladder)
+    top = data.draw(st.integers(0, len(ladder) - 1))
+    tokens = random_tokens(rng, width, height, ladder, top)
+    blob = write(tokens, model, grey=bool(seed % 2))
+    parsed = read(blob, finder(model))
+    assert same(parsed.tokens, tokens)
+    assert parsed.header.grey == bool(seed % 2) and parsed.problem is None
+    assert parsed.steps_in_file == parsed.steps_read == tokens.levels.max() + 1
+    upto = data.draw(st.integers(0, len(ladder)))
+    coarser = read(blob, finder(model), upto_step=upto)
+    assert same(coarser.tokens, tokens.upto(ladder, upto))
+    assert write(parsed.tokens, model, grey=parsed.header.grey) == blob
+
+
+def test_extras_survive_and_keep_one_order():
+    rng = np.random.default_rng(0)
+    ladder = Ladder((16, 8), (8, 8))
+    model = random_model(rng, ladder)
+    tokens = random_tokens(rng, 50, 40, ladder, 1)
+    extras = [Extra("xmp", b"x"), Extra("alpha", bytes(1000)), Extra("icc", b""), Extra("exif", b"e\0")]
+    parsed = read(write(tokens, model, extras=extras), finder(model))
+    assert [extra.kind for extra in parsed.extras] == ["icc", "alpha", "exif", "xmp"]
+    assert set(parsed.extras) == set(extras)
+    with pytest.raises(ValueError, match="one extra of each kind"):
+        write(tokens, model, extras=[extras[0], extras[0]])
+    with pytest.raises(ValueError, match="none of"):
+        Extra("thumbnail", b"")
+
+
+class AlternatingGroups:
+    """A CodeModel as a transformer would be one: several groups, a row of frequencies for each cell that
+    depends on codes known before, and all groups computed ahead at the encoder."""
+
+    fingerprint = b"alt."
+
+    def __init__(self, ladder: Ladder):
+        self.ladder = ladder
+        self.ahead_calls = 0
+
+    def map_model(self):
+        return AdaptiveMap()
+
+    def groups(self, step, levels):
+        side = self.ladder.side(step)
+        cells = np.flatnonzero(np.kron(levels >= step, np.ones((side, side), bool)))
+        return [cells[0::3], cells[1::3], cells[2::3]]
+
+    def _rows(self, step, group, levels, codes):
+        cells = self.groups(step, levels)
+        before = sum(int(codes.reshape(-1)[c].sum()) for c in cells[:group])
+        size = self.ladder.codebook_sizes[step]
+        return np.stack([quantise_counts(1 + (np.arange(size) * 7 + before + c) % 11) for c in cells[group]])
+
+    def frequencies(self, step, group, known: Known):
+        if not len(self.groups(step, known.levels)[group]):
+            return np.zeros((0, self.ladder.codebook_sizes[step]), np.uint32)
+        if known.complete is None:
+            return self._rows(step, group, known.levels, known.codes[step])
+        if not known.scratch or known.scratch[0] != step:
+            self.ahead_calls += 1
+            levels, codes = np.minimum(known.complete.levels, step), known.complete.codes[step]
+            known.scratch = (step, [self._rows(step, g, levels, codes) for g in range(3) if g <= group + 2])
+        return known.scratch[1][group]
+
+
+def test_a_model_with_dependent_groups_fits_and_may_compute_ahead():
+    rng = np.random.default_rng(3)
+    ladder = Ladder((16, 16, 8), (9, 5, 3))
+    model = AlternatingGroups(ladder)
+    tokens = random_tokens(rng, 70, 60, ladder, 2)
+    blob = write(tokens, model)
+    assert model.ahead_calls == 3
+    assert same(read(blob, finder(model)).tokens, tokens)
+
+
+def test_tokens_that_do_not_fit_are_refused():
+    rng = np.random.default_rng(1)
+    ladder = Ladder((16,), (8,))
+    tokens = random_tokens(rng, 50, 40, Ladder((16,), (9,)), 0)
+    tokens.codes[0][0, 0] = 8
+    with pytest.raises(ValueError, match="code outside"):
+        write(tokens, random_model(rng, ladder))
+
+
+def test_static_tables_refuse_tables_that_break_the_rules():
+    ladder = Ladder((16,), (2,))
+    for table in ([65536, 0], [1, 1], [65535, 1, 0]):
+        with pytest.raises(ValueError):
+            StaticTables(ladder, b"test", (np.array(table, np.uint32),))
+    model = StaticTables(ladder, b"test", (np.array([49152, 16384], np.uint32),))
+    np.testing.assert_allclose(model.bits(0), [np.log2(4 / 3), 2])

@@ -1,0 +1,95 @@
+"""The adversary: hinge losses, adaptive weight, and that the two players do not touch each other."""
+
+import pytest
+import torch
+from torch import nn
+
+from dqcodec.errors import ConfigError
+from dqcodec.training.adversarial import AdversarialConfig, Adversary
+from dqcodec.training.discriminator import PatchDiscriminator
+
+
+def small(**changes):
+    torch.manual_seed(0)
+    return Adversary(AdversarialConfig(**{"ndf": 8, "layers": 2, "norm": "none"} | changes))
+
+
+def game(adversary, seed=0):
+    """A one-layer generator on noise: (loss, metrics, its last layer's weight, reconstruction loss)."""
+    torch.manual_seed(seed)
+    generator = nn.Conv2d(3, 3, 3, padding=1)
+    x = torch.rand(2, 3, 32, 32) * 2 - 1
+    fake = generator(x)
+    reconstruction = (fake - x).abs().mean()
+    loss, metrics = adversary.generator_loss(fake, reconstruction, generator.weight)
+    return loss, metrics, generator.weight, reconstruction
+
+
+def test_default_discriminator_is_the_papers():
+    model = PatchDiscriminator()
+    assert sum(p.numel() for p in model.parameters()) / 1e6 == pytest.approx(2.77, abs=0.01)
+    assert model(torch.zeros(2, 3, 256, 256)).shape == (2, 1, 30, 30)
+
+
+def test_adaptive_weight_balances_the_gradients_at_the_last_layer():
+    loss, _, weight, reconstruction = game(small(max_adaptive_weight=1e9))
+    pull = torch.autograd.grad(loss, weight, retain_graph=True)[0].norm()
+    wanted = torch.autograd.grad(reconstruction, weight)[0].norm()
+    assert 0.5 * wanted < pull <= wanted  # the guard of 1e-4 in the denominator takes a little
+
+
+def test_adaptive_weight_is_clamped():
+    _, metrics, *_ = game(small(max_adaptive_weight=0.01))
+    assert metrics["adaptive_weight"] == pytest.approx(0.01)
+
+
+def test_weight_scales_the_generator_loss():
+    single, double = game(small(weight=1.0))[0], game(small(weight=2.0))[0]
+    assert double.item() == pytest.approx(2 * single.item())
+
+
+@pytest.mark.parametrize("norm", ["batch", "none"])
+def test_generator_step_leaves_no_gradient_in_the_discriminator(norm):
+    adversary = small(norm=norm)
+    loss, _, weight, _ = game(adversary)
+    loss.backward()
+    assert weight.grad.abs().sum() > 0
+    assert all(p.grad is None and p.requires_grad for p in adversary.parameters())
+
+
+def test_discriminator_step_does_not_reach_the_generator():
+    adversary = small()
+    fake = torch.zeros(2, 3, 32, 32, requires_grad=True)
+    adversary.discriminator_loss(torch.ones(2, 3, 32, 32), fake)[0].backward()
+    assert fake.grad is None
+    assert all(p.grad is not None for p in adversary.parameters())
+
+
+def test_hinge_is_one_for_an_undecided_and_zero_for_a_sure_discriminator():
+    adversary = small()
+    real, fake = torch.ones(1, 3, 32, 32), -torch.ones(1, 3, 32, 32)
+    adversary.discriminator = nn.Identity()
+    assert adversary.discriminator_loss(torch.zeros_like(real), torch.zeros_like(real))[0].item() == 1
+    assert adversary.discriminator_loss(real, fake)[0].item() == 0
+    assert adversary.discriminator_loss(fake, real)[0].item() == 2
+
+
+@pytest.mark.parametrize("norm", ["batch", "none"])
+def test_discriminator_learns_to_tell_flat_from_noise(norm):
+    adversary = small(norm=norm)
+    optimiser = torch.optim.Adam(adversary.parameters(), 2e-3, betas=(0.5, 0.9))
+    for _ in range(30):
+        noise, flat = 2 * torch.rand(4, 3, 32, 32) - 1, torch.zeros(4, 3, 32, 32)
+        loss, metrics = adversary.discriminator_loss(noise, flat)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    assert metrics["discriminator"] < 0.5 and metrics["score_real"] > metrics["score_fake"]
+
+
+@pytest.mark.parametrize(
+    "change", [{"norm": "layer"}, {"weight": -1.0}, {"start_step": -1}, {"layers": 0}, {"ndf": 0}]
+)
+def test_config_out_of_range_is_refused(change):
+    with pytest.raises(ConfigError):
+        AdversarialConfig(**change)
