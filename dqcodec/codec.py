@@ -112,8 +112,6 @@ def decode(
     gives the coarser picture that its intact part holds. model: use this model, whose fingerprint
     must fit; default: found by the file's fingerprint. Raises FormatError or UnknownModelError.
     """
-    from dqcodec import networks
-
     if upto is not None and upto not in GRAINS:
         raise DqError(f"upto {upto!r} is none of {', '.join(GRAINS)}")
     header = bitstream.inspect(data).header
@@ -125,6 +123,8 @@ def decode(
     parsed = bitstream.read(
         data, lambda mark: loaded.tables, max_pixels=max_pixels, partial=partial, upto_step=step
     )
+    from dqcodec import networks  # torch: not before the file has proved sound
+
     target_device = networks.pick_device(device)
     pixels = networks.synthesise(loaded.vae.to(target_device), parsed.tokens, target_device)
     kept = {extra.kind: extra.data for extra in parsed.extras}

@@ -17,10 +17,10 @@ from PIL import Image
 from torch import Tensor
 
 from dqcodec import codec
-from dqcodec.torchvision_fix import ensure_torchvision
+from dqcodec.torchvision_fix import import_torchvision
 from dqcodec.weights import registry
 
-ensure_torchvision()
+import_torchvision()
 
 from compressai.models import CompressionModel  # noqa: E402
 from compressai.registry import register_model  # noqa: E402

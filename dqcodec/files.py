@@ -127,7 +127,13 @@ def _umask() -> int:
 def put_bytes(target: str, data: bytes) -> None:
     """Write bytes to a file, whole or not at all, or to standard output."""
     if target == STREAM:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+        try:
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            raise  # whoever read our output has seen enough: not an error to report
+        except OSError as error:
+            sys.stdout = None  # or the interpreter tries to flush once more at exit, and complains
+            raise DqError(f"standard output: cannot be written: {error.strerror}") from error
     else:
         write_whole(target, lambda path: path.write_bytes(data))

@@ -143,7 +143,7 @@ def _to_rgb(image: Image.Image, icc: bytes | None) -> tuple[Image.Image, bytes |
         try:
             source = ImageCms.ImageCmsProfile(io.BytesIO(icc))
             return ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB"), None
-        except ImageCms.PyCMSError:
+        except (ImageCms.PyCMSError, OSError):
             pass  # a broken profile: Pillow's plain conversion is the best left
     return image.convert("RGB"), None
 
@@ -153,7 +153,7 @@ def _is_srgb(icc: bytes | None) -> bool:
         return False
     try:
         name = ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(icc)))
-    except ImageCms.PyCMSError:
+    except (ImageCms.PyCMSError, OSError):
         return False
     return "srgb" in name.lower().replace(" ", "")
 

@@ -14,7 +14,6 @@ words.
 
 from __future__ import annotations
 
-import constriction
 import numpy as np
 
 from dqcodec.bitstream.frequencies import TOTAL, check_frequencies
@@ -23,7 +22,12 @@ from dqcodec.errors import FormatError
 _STATE = 1 << 64
 _WORD = 1 << 32
 _ROWS_AT_ONCE = 1 << 13
-_Categorical = constriction.stream.model.Categorical
+
+
+def _stream():
+    import constriction  # here, so that a training machine needs numpy only to know a Ladder
+
+    return constriction.stream
 
 
 def _runs(n: int, frequencies: np.ndarray):
@@ -37,20 +41,21 @@ def _runs(n: int, frequencies: np.ndarray):
         raise ValueError(f"{frequencies.shape[0]} rows of frequencies for {n} symbols")
     if n == 0 or frequencies.shape[1] == 1:
         return
+    categorical = _stream().model.Categorical
     if frequencies.shape[0] == 1:
         probabilities = frequencies[0].astype(np.float64) / TOTAL  # (K,)
-        yield slice(0, n), _Categorical(probabilities, perfect=False), ()
+        yield slice(0, n), categorical(probabilities, perfect=False), ()
         return
     for start in range(0, n, _ROWS_AT_ONCE):
         rows = frequencies[start : start + _ROWS_AT_ONCE].astype(np.float64) / TOTAL  # (rows, K)
-        yield slice(start, start + len(rows)), _Categorical(perfect=False), (rows,)
+        yield slice(start, start + len(rows)), categorical(perfect=False), (rows,)
 
 
 class SymbolEncoder:
     """Collects symbols; `finish` returns the payload."""
 
     def __init__(self):
-        self._coder = constriction.stream.queue.RangeEncoder()
+        self._coder = _stream().queue.RangeEncoder()
 
     def encode(self, symbols: np.ndarray, frequencies: np.ndarray) -> None:
         """Append symbols (n,) int32 in 0..K-1 under frequencies (n, K) or (1, K) that sum to 2**16."""
@@ -89,7 +94,7 @@ class SymbolDecoder:
 
     def __init__(self, payload: bytes):
         words = np.frombuffer(payload + bytes(-len(payload) % 4), ">u4").astype(np.uint32)
-        self._coder = constriction.stream.queue.RangeDecoder(words)
+        self._coder = _stream().queue.RangeDecoder(words)
 
     def decode(self, n: int, frequencies: np.ndarray) -> np.ndarray:
         """The next n symbols, (n,) int32, under frequencies (n, K) or (1, K) that sum to 2**16.

@@ -57,13 +57,13 @@ class DQVAE(nn.Module):
     def forward(self, x: Tensor, step: int = 0, levels: Tensor | None = None) -> AutoencoderOutput:
         """One training pass with random level maps unless `levels` (B, Hr, Wr) are given.
 
-        In training mode the codebooks move once; in evaluation mode nothing has side effects.
+        The codebooks move once if the quantizer is in training mode; otherwise nothing has side effects.
         """
         latents, q, distortion = self.analyse(x)
         if levels is None:
             levels = sample_levels(distortion, self.level_bits)
         values = self.quantizer.values(q.partial, latents, levels)
-        metrics = self.quantizer.update(q, levels) if self.training else {}
+        metrics = self.quantizer.update(q, levels) if self.quantizer.training else {}
         return AutoencoderOutput(
             reconstruction=self.decoder(values, levels),
             commitment_loss=self.quantizer.commitment(q, levels),

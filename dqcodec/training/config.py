@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from dqcodec.errors import ConfigError
+from dqcodec.training.adversarial import AdversarialConfig
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """mode: "codec" or "paper". model / adversarial: fields of the mode's dataclasses.
+    """mode: "codec" or "paper". model: fields of the mode's dataclass. adversarial: None for no GAN.
 
     steps bounds the run; with hours > 0 the schedule follows wall-clock time instead and the run
     ends at whichever comes first. train_only: module names to train while the rest is frozen, e.g.
@@ -57,7 +58,7 @@ class TrainConfig:
 
     mode: str = "codec"
     model: dict = field(default_factory=dict)
-    adversarial: dict | None = None
+    adversarial: AdversarialConfig | None = None
     loss: LossConfig = LossConfig()
     optim: OptimConfig = OptimConfig()
     data: DataConfig = DataConfig()
@@ -88,6 +89,8 @@ def from_dict(values: dict, where: str = "configuration") -> TrainConfig:
     for name, cls in (("loss", LossConfig), ("optim", OptimConfig), ("data", DataConfig)):
         if name in values:
             values[name] = _build(cls, dict(values[name]), f"{where}, section {name}")
+    if values.get("adversarial") is not None:
+        values["adversarial"] = _build(AdversarialConfig, dict(values["adversarial"]), f"{where}, section adversarial")
     config = _build(TrainConfig, values, where)
     if config.mode not in ("codec", "paper"):
         raise ConfigError(f"{where}: mode is {config.mode!r}; it must be codec or paper")

@@ -18,7 +18,7 @@ from torch import nn
 
 from dqcodec.errors import ConfigError, DataError
 from dqcodec.training import checkpoint, parallel
-from dqcodec.training.adversarial import AdversarialConfig, Adversary
+from dqcodec.training.adversarial import Adversary
 from dqcodec.training.config import TrainConfig
 from dqcodec.training.data import Batches, Pictures
 from dqcodec.training.ema import WeightAverage
@@ -79,7 +79,7 @@ class Trainer:
         self.optimiser = self._adam([p for p in self.model.parameters() if p.requires_grad])
         self.adversary = self.critic = None
         if config.adversarial is not None:
-            self.adversary = Adversary(AdversarialConfig(**config.adversarial)).to(self.device)
+            self.adversary = Adversary(config.adversarial).to(self.device)
             parallel.same_start(self.adversary)
             self.critic = self._adam(self.adversary.parameters())
         self.average = WeightAverage(self.model, config.optim.ema_decay)

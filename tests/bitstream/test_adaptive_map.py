@@ -3,7 +3,7 @@
 import time
 
 import numpy as np
-from samples import load_vector_maker
+from tests.bitstream.samples import load_vector_maker
 
 from dqcodec.bitstream import Ladder, StaticTables, Tokens, inspect, read, write
 from dqcodec.bitstream.adaptive_map import AdaptiveMap, starting_counts

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from samples import finder, random_model, random_tokens, same
+from tests.bitstream.samples import finder, random_model, random_tokens, same
 
 from dqcodec.bitstream import Extra, Header, Ladder, inspect, read, sections, varint, write
 from dqcodec.bitstream import header as headers

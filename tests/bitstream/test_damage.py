@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from samples import finder, random_model, random_tokens, same
+from tests.bitstream.samples import finder, random_model, random_tokens, same
 
 from dqcodec.bitstream import Extra, Ladder, inspect, read, write
 from dqcodec.errors import ChecksumError, DqError, TruncatedError

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import reference_decoder
-from samples import VECTORS, finder, load_vector_maker, same
+from tests.bitstream import reference_decoder
+from tests.bitstream.samples import VECTORS, finder, load_vector_maker, same
 
 from dqcodec.bitstream import Extra, Ladder, StaticTables, Tokens, read, write
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference_decoder import RangeDecoder
+from tests.bitstream.reference_decoder import RangeDecoder
 
 from dqcodec.bitstream.frequencies import quantise_counts
 from dqcodec.bitstream.range_coder import SymbolDecoder, SymbolEncoder

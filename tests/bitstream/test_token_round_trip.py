@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from samples import SIZES, finder, ladders, random_model, random_tokens, same
+from tests.bitstream.samples import SIZES, finder, ladders, random_model, random_tokens, same
 
 from dqcodec.bitstream import Extra, Known, Ladder, StaticTables, quantise_counts, read, write
 from dqcodec.bitstream.adaptive_map import AdaptiveMap

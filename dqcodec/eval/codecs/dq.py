@@ -1,0 +1,74 @@
+"""dqcodec itself: one entry for each model that is shipped or found."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+from PIL import Image
+
+from dqcodec.errors import RateError
+from dqcodec.eval.codecs.base import Codec, CodecMissing, Knob
+from dqcodec.version import __version__
+
+PROBE_BPP = 0.2
+
+
+class DqCodec(Codec):
+    """Swept by rate. Where a picture cannot reach the rate asked for, the nearest end of the
+    model's range is used; the bits per pixel are those of the file in any case."""
+
+    family, suffix = "dqcodec", ".dq"
+    knob = Knob("bpp", 0.01, 2, 0.001, is_rate=True)
+    sweep = (0.04, 0.06, 0.1, 0.15, 0.2, 0.3, 0.4)
+    note = "every file just below the rate asked for"
+
+    def __init__(self, model: str):
+        """model: a name of dqcodec.weights.available()."""
+        self.model = model
+        self.name = "dqcodec" if model == "default" else f"dqcodec-{model}"
+        self.label = "dqcodec" if model == "default" else f"dqcodec ({model})"
+
+    def check(self) -> None:
+        from dqcodec import weights
+
+        if self.model not in weights.available():
+            raise CodecMissing(f"{self.name}: no model {self.model!r}; there are: "
+                               f"{', '.join(weights.available()) or 'none'}")
+
+    def version(self) -> str:
+        from dqcodec import weights
+
+        return f"dqcodec {__version__}, model {self.model} {weights.load(self.model).fingerprint.hex()}"
+
+    def identity(self) -> str:
+        """Version and a hash of what a small picture becomes: a new decoder keeps the fingerprint of
+        the format, and must not keep old results."""
+        y, x = np.mgrid[0:64, 0:96]
+        pixels = np.stack([x * 2, y * 3, (x * y // 7) % 256], axis=-1).astype(np.uint8)  # (64, 96, 3)
+        data = self.encode(Image.fromarray(pixels), PROBE_BPP)
+        digest = hashlib.sha256(data + self.decode(data).tobytes()).hexdigest()
+        return f"{self.version()}, probe {digest[:16]}"
+
+    def encode(self, image: Image.Image, value: float) -> bytes:
+        import dqcodec
+
+        try:
+            return dqcodec.compress(image, bpp=value, model=self.model)
+        except RateError:
+            largest = dqcodec.compress(image, quality=100, model=self.model)
+            if len(largest) * 8 <= value * image.width * image.height:
+                return largest
+            return dqcodec.compress(image, quality=1, model=self.model)
+
+    def decode(self, data: bytes) -> Image.Image:
+        import dqcodec
+
+        return dqcodec.decompress(data).convert("RGB")
+
+
+def all_models() -> list[DqCodec]:
+    """A codec for every model at hand, "default" first."""
+    from dqcodec import weights
+
+    return [DqCodec(model) for model in weights.available()]

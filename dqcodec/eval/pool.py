@@ -1,0 +1,150 @@
+"""Worker processes with one thread each, and a progress bar over what they do."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from pathlib import Path
+
+from dqcodec.errors import DataError, DqError
+from dqcodec.eval.cell import Cell, Task, finished, measure
+from dqcodec.eval.codecs.base import Codec
+from dqcodec.eval.image_set import TestImage, read_rgb
+from dqcodec.eval.search import nearest_setting
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+# Of one worker process: codecs by name and metrics by name, with their networks loaded.
+_codecs: dict[str, Codec] = {}
+_scorers: dict = {}
+
+
+def run_cells(tasks: list[Task], jobs: int, title: str = "cells") -> tuple[list[Cell], list[str]]:
+    """Measure the tasks that are not finished; returns all cells in the order of tasks, and one line
+    for each task that failed."""
+    cells: dict[int, Cell] = {}
+    todo = []
+    for i, task in enumerate(tasks):
+        stored = finished(task)
+        if stored:
+            cells[i] = stored
+        else:
+            todo.append((i, task))
+    failures = []
+    for i, result in _map(_measure, todo, jobs, title, done=len(cells)):
+        if isinstance(result, Cell):
+            cells[i] = result
+        else:
+            failures.append(result)
+    return [cells[i] for i in sorted(cells)], failures
+
+
+def find_settings(wanted: list[tuple[Codec, TestImage, float, dict[float, float]]], jobs: int) -> list[float | None]:
+    """Knob value nearest to a rate, for each (codec, image, bpp, known rates); None where it failed."""
+    found: list[float | None] = [None] * len(wanted)
+    for i, result in _map(_search, list(enumerate(wanted)), jobs, "rates"):
+        if not isinstance(result, str):
+            found[i] = result
+    return found
+
+
+def _measure(task: Task) -> Cell:
+    codec = _codecs.setdefault(task.codec.name, task.codec)
+    object.__setattr__(task, "codec", codec)  # the one of this process has its network loaded
+    return measure(task, _scorers)
+
+
+def _search(wanted: tuple[Codec, TestImage, float, dict[float, float]]) -> float:
+    codec, image, bpp, known = wanted
+    return nearest_setting(_codecs.setdefault(codec.name, codec), read_rgb(image.path), bpp, known)
+
+
+def _call(function, item):
+    try:
+        return function(item)
+    except DqError as error:
+        return str(error)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def _one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def _map(function, items: list[tuple[int, object]], jobs: int, title: str, done: int = 0) -> Iterator:
+    """(index, result or error line) as workers finish, under a progress bar that starts at `done`."""
+    if not items:
+        return
+    with _single_threaded_children(), _progress(title, done + len(items), done) as advance, ProcessPoolExecutor(
+            jobs, multiprocessing.get_context("spawn"), _one_thread) as pool:
+        queue = iter(items)
+        running = {}
+        try:
+            while True:
+                # A short queue keeps neighbours, which share a reference picture, in the same workers.
+                for i, item in queue:
+                    running[pool.submit(_call, function, item)] = i
+                    if len(running) >= 2 * jobs:
+                        break
+                if not running:
+                    return
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    yield running.pop(future), future.result()
+                    advance()
+        except BrokenProcessPool as error:
+            raise DataError("a worker process died (out of memory, or a codec library crashed); finished cells are "
+                            "kept, run the same command again, with fewer --jobs") from error
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+@contextmanager
+def _single_threaded_children():
+    """Thread counts must stand in the environment before a child imports its libraries."""
+    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _progress(title: str, total: int, done: int):
+    """A bar on stderr where that is a terminal; a line now and then elsewhere."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(title, total=total, completed=done)
+        yield lambda: bar.advance(task)
+
+
+def default_jobs() -> int:
+    """One process for each core that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def cells_folder(out: Path) -> Path:
+    """Where the cells of a run are kept; `out` is made if it is not there. Raises DataError."""
+    folder = out / "cells"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{out}: cannot be made or written to ({error.strerror}); name another --out") from error
+    return folder

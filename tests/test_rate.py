@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dqcodec import rate
+from dqcodec.bitstream import Ladder, StaticTables, quantise_counts, write
+from dqcodec.errors import RateError
+from dqcodec.networks import Analysis
+
+LADDER = Ladder((16, 16, 8, 4), (64, 64, 64, 64))
+TABLES = StaticTables(LADDER, b"test", tuple(quantise_counts(np.arange(1, 65)) for _ in range(4)))
+
+
+def analysis(rows: int, cols: int, seed: int = 0, flat: bool = False) -> Analysis:
+    rng = np.random.default_rng(seed)
+    codes = tuple(rng.integers(0, 64, (rows * LADDER.side(s), cols * LADDER.side(s))).astype(np.int32)
+                  for s in range(4))
+    gains = np.full((4, rows, cols), 0.1) if flat else rng.random((4, rows, cols)) ** 3
+    return Analysis(cols * 16 - 5, rows * 16 - 3, codes, gains[::-1].cumsum(0)[::-1].copy())
+
+
+def sizer(plan):
+    return lambda levels: len(write(plan.tokens(levels), TABLES))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 99))
+def test_increments_rise_in_every_region_and_fall_in_slope(rows, cols, seed):
+    plan = rate.plan(analysis(rows, cols, seed), TABLES)
+    assert (np.diff(plan.slope) <= 1e-12).all() and (plan.bits > 0).all()
+    now = np.zeros(rows * cols, int)
+    for region, level in zip(plan.region, plan.level, strict=True):
+        assert level > now[region]
+        now[region] = level
+    assert (now == 3).all()
+
+
+@pytest.mark.parametrize("flat", [False, True], ids=["varied", "all regions alike"])
+@pytest.mark.parametrize("share", [0.05, 0.2, 0.5, 0.9, 1.0])
+def test_size_is_met_within_two_percent_from_below(share, flat):
+    plan = rate.plan(analysis(20, 25, flat=flat), TABLES)
+    size_of = sizer(plan)
+    low, high = size_of(plan.levels(0)), size_of(plan.levels(len(plan.region)))
+    target = int(low + share * (high - low))
+    size = size_of(rate.levels_for_size(plan, target, size_of))
+    assert (1 - rate.TOLERANCE) * target <= size <= target
+
+
+def test_out_of_reach_names_the_range():
+    plan = rate.plan(analysis(4, 4), TABLES)
+    for target in (1, 10**6):
+        with pytest.raises(RateError, match=r"the model gives \d+ to \d+ bytes"):
+            rate.levels_for_size(plan, target, sizer(plan))
+
+
+def test_quality_is_monotone_and_nested():
+    plan = rate.plan(analysis(12, 12), TABLES)
+    maps = [rate.levels_for_quality(plan, q) for q in range(1, 101)]
+    assert all((a <= b).all() for a, b in zip(maps, maps[1:], strict=False))
+    assert (maps[-1] == 3).all()
+
+
+def test_tokens_of_a_plan_fit_the_ladder():
+    plan = rate.plan(analysis(5, 6), TABLES)
+    plan.tokens(plan.levels(30)).validate(LADDER)

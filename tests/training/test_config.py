@@ -1,0 +1,47 @@
+from pathlib import Path
+
+import pytest
+
+import dqcodec.training.config as config
+from dqcodec.errors import ConfigError
+from dqcodec.training.trainer import build_model
+
+CONFIGS = sorted(Path(config.__file__).parent.glob("configs/**/*.yaml"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
+def test_every_packaged_config_loads_and_builds_its_model(path):
+    import torch
+
+    loaded = config.load(path)
+    with torch.device("meta"):
+        build_model(loaded)
+
+
+def test_json_and_yaml_say_the_same(tmp_path):
+    (tmp_path / "c.json").write_text('{"steps": 5, "optim": {"betas": [0.5, 0.9]}}')
+    (tmp_path / "c.yaml").write_text("steps: 5\noptim: {betas: [0.5, 0.9]}")
+    assert config.load(tmp_path / "c.json") == config.load(tmp_path / "c.yaml")
+    assert config.load(tmp_path / "c.json").optim.betas == (0.5, 0.9)
+
+
+@pytest.mark.parametrize("values, message", [
+    ({"stepz": 1}, "unknown key 'stepz'"),
+    ({"loss": {"lpips": 1}}, "section loss.*unknown key 'lpips'"),
+    ({"mode": "magic"}, "must be codec or paper"),
+    ({"data": {"crop": 100}}, "multiples of 16"),
+    ({"adversarial": {"wait": 1}}, "adversarial.*unknown key 'wait'"),
+])
+def test_a_wrong_setting_is_named(values, message):
+    with pytest.raises(ConfigError, match=message):
+        config.from_dict(values)
+
+
+def test_a_missing_config_lists_the_packaged_ones():
+    with pytest.raises(ConfigError, match="paper_dual"):
+        config.load("nonsense")
+
+
+def test_a_wrong_model_field_is_named():
+    with pytest.raises(ConfigError, match="section model"):
+        build_model(config.from_dict({"model": {"colour": 3}}))
