@@ -28,7 +28,7 @@ from dqcodec.models.dqvae import DQVAE
 from dqcodec.training import checkpoint
 from dqcodec.training.validate import load_crops
 
-BUDGETS = (0.042, 0.07, 0.1, 0.15, 0.22, 0.35, 0.5)
+BUDGETS = (0.042, 0.08, 0.15, 0.27, 0.5)
 RATES = (0.05, 0.1, 0.2, 0.3, 0.4)
 METRICS = ("lpips_vgg", "dists", "psnr")
 
@@ -86,7 +86,7 @@ def main() -> None:
     parser.add_argument("--metric-weights", type=Path)
     parser.add_argument("--output", required=True, type=Path)
     args = parser.parse_args()
-    crops = load_crops(args.valid, most=12)
+    crops = load_crops(args.valid, most=8)
     scorers = {name: Scorer(name, args.metric_weights) for name in METRICS}
     curves: dict[str, dict] = {}
     for run in sorted(p for p in args.runs.iterdir() if (p / checkpoint.NAME).exists()):

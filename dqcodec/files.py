@@ -12,9 +12,10 @@ from pathlib import Path
 from dqcodec.errors import DqError
 
 STREAM = "-"
-IMAGE_SUFFIXES = (
-    ".png .jpg .jpeg .webp .avif .heic .heif .jxl .jp2 .tif .tiff .bmp .gif .ppm .pgm .pbm .pnm .tga .ico .qoi"
-).split()
+IMAGE_SUFFIXES = tuple(
+    f".{name}"
+    for name in "png jpg jpeg webp avif heic heif jxl jp2 tif tiff bmp gif ppm pgm pbm pnm tga ico qoi".split()  # noqa: SIM905
+)
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,8 @@ def analyse(vae: DQVAE, pixels: np.ndarray, device: torch.device, whole: int = W
     distortion = np.empty((len(ladder), rows, cols))
     with _inference(device):
         for t in tiles(rows, cols, region, encoder_radius(vae.config), whole, tile):
-            part = pixels[t.outer_top * region : t.outer_bottom * region, t.outer_left * region : t.outer_right * region]
+            part = pixels[t.outer_top * region : t.outer_bottom * region,
+                          t.outer_left * region : t.outer_right * region]
             missing = ((t.outer_bottom - t.outer_top) * region - part.shape[0],
                        (t.outer_right - t.outer_left) * region - part.shape[1])
             part = np.pad(part, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")

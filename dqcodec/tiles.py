@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-TILE = 1280  # pixels of a tile's own area along a side, before its halo
-WHOLE = 1 << 21  # images up to this many pixels go through the networks in one piece
+TILE = 2048  # pixels of a tile's own area along a side, before its halo
+WHOLE = 1 << 22  # images up to this many pixels go through the networks in one piece
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,8 @@ def table(results: Results) -> list[dict]:
             continue
         for metric in results.metrics:
             row = {"codec": codec["name"], "anchor": ANCHOR, "metric": metric}
-            rows.append(row | deltas(results.curve(ANCHOR, metric), results.curve(codec["name"], metric), metric))
+            anchor, test = results.curve(ANCHOR, metric), results.curve(codec["name"], metric)
+            rows.append(row | deltas(anchor, test, metric))
     return rows
 
 
@@ -47,15 +48,16 @@ def deltas(anchor: list[tuple[float, float]], test: list[tuple[float, float]], m
     result = dict(empty)
     refusals = []
     arguments = (rates_a, goods_a, rates_t, goods_t, "pchip")
+    free = {"require_matching_points": False, "min_overlap": 0}  # the overlap is checked here
     low, high, share = _overlap(goods_a, goods_t)
     if share >= SMALLEST_OVERLAP:
-        result["bd_rate"] = float(bjontegaard.bd_rate(*arguments, require_matching_points=False, min_overlap=0))
+        result["bd_rate"] = float(bjontegaard.bd_rate(*arguments, **free))
         result["quality_overlap"] = [*sorted((sign * low, sign * high)), share]
     else:
         refusals.append("the curves share too little of their quality range for a BD-rate")
     low, high, share = _overlap(rates_a, rates_t)
     if share >= SMALLEST_OVERLAP:
-        delta = float(bjontegaard.bd_psnr(*arguments, require_matching_points=False, min_overlap=0))
+        delta = float(bjontegaard.bd_psnr(*arguments, **free))
         result["bd_metric"], result["rate_overlap"] = sign * delta, [low, high, share]
     else:
         refusals.append("the curves share too little of their rate range for a BD-metric")

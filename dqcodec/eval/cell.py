@@ -22,8 +22,8 @@ from dqcodec.eval.metrics import Scorer
 # Calls are repeated up to RUNS times while they fit into BUDGET_S. The first call only warms up, unless
 # it alone takes longer than SLOW_S: there the warm-up is lost in the rest.
 RUNS, BUDGET_S, SLOW_S = 5, 1.0, 2.0
-TIMING_NOTE = (f"wall clock of one call on an image in memory; median of up to {RUNS} calls after a warm-up call; "
-               f"calls of more than {SLOW_S:g} s are timed once, without warm-up")
+TIMING_NOTE = (f"wall clock of one call on an image in memory; median of up to {RUNS} calls after a warm-up "
+               f"call; calls of more than {SLOW_S:g} s are timed once, without warm-up")
 
 
 @dataclass(frozen=True)
@@ -98,9 +98,10 @@ def measure(task: Task, scorers: dict[str, Scorer]) -> Cell:
     image = read_rgb(task.image.path)
     cell = _stored(task)
     try:
+        task.codec.load(task.value)
         if cell is None:
             enc_s, data = _timed(lambda: task.codec.encode(image, task.value))
-            _write(task.file_path, data)
+            write_atomically(task.file_path, data)
             dec_s, decoded = _timed(lambda: task.codec.decode(task.file_path.read_bytes()))
         else:
             enc_s, dec_s, decoded = cell.enc_s, cell.dec_s, task.codec.decode(task.file_path.read_bytes())
@@ -117,7 +118,7 @@ def measure(task: Task, scorers: dict[str, Scorer]) -> Cell:
     size = task.file_path.stat().st_size
     cell = Cell(task.image.name, task.image.sha256, task.codec.name, task.setting, task.value, task.identity,
                 image.width, image.height, size, 8 * size / (image.width * image.height), enc_s, dec_s, known)
-    _write(task.json_path, json.dumps(asdict(cell), indent=1).encode())
+    write_atomically(task.json_path, json.dumps(asdict(cell), indent=1).encode())
     return cell
 
 
@@ -136,7 +137,7 @@ def _timed(call):
     return statistics.median(times), result
 
 
-def _write(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes) -> None:
     """Write through a temporary file, so that an interrupted run leaves no half cell."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")

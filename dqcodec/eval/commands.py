@@ -19,13 +19,15 @@ _METRICS = click.option("--metrics", default=METRIC_NAMES, show_default=True, me
 _WEIGHTS = click.option("--metric-weights", type=_FOLDER,
                         help="Folder with the metric networks as safetensors [DQCODEC_METRIC_WEIGHTS]; "
                              "else their packages download them.")
-_ZOO = click.option("--compressai-weights", type=_FOLDER, help="Folder with weight files of CompressAI's zoo.")
-_JOBS = click.option("--jobs", type=click.IntRange(min=1), help="Processes of one thread each [number of cores].")
+_ZOO = click.option("--compressai-weights", type=_FOLDER, help="Folder of CompressAI's zoo files.")
+_JOBS = click.option("--jobs", type=click.IntRange(min=1),
+                     help="Processes of one thread each [number of cores].")
 
 
 @click.command("eval")
 @click.argument("images", metavar="[DIR|kodak]", default="kodak")
-@click.option("--out", type=_FOLDER, required=True, help="Folder for results; an interrupted run goes on there.")
+@click.option("--out", type=_FOLDER, required=True,
+              help="Folder for results; an interrupted run goes on there.")
 @_CODECS
 @_METRICS
 @click.option("--rates", metavar="X,Y,...",
@@ -34,12 +36,13 @@ _JOBS = click.option("--jobs", type=click.IntRange(min=1), help="Processes of on
 @click.option("--data", type=_FOLDER, help="Folder of the Kodak pictures [DQCODEC_KODAK].")
 @_WEIGHTS
 @_ZOO
-@click.option("--show", metavar="A,B,...", help="Names of the images with a before/after view [three of them].")
+@click.option("--show", metavar="A,B,...",
+              help="Names of the images with a before/after view [three of them].")
 @click.option("--show-rates", default="0.1,0.2", show_default=True, metavar="X,Y,...",
               help="Bits per pixel of the before/after views.")
 @_JOBS
-def eval_command(images, out, codecs, metrics, rates, settings, data, metric_weights, compressai_weights, show,
-                 show_rates, jobs):
+def eval_command(images, out, codecs, metrics, rates, settings, data, metric_weights, compressai_weights,
+                 show, show_rates, jobs):
     """Measure rate and distortion of dqcodec and other codecs on a folder of images.
 
     Writes tables (JSON, CSV, Markdown), plots (PNG, SVG) and report.html to --out. Finished cells are

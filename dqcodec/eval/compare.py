@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dqcodec.errors import DataError
-from dqcodec.eval import image_set, machine, metric_weights, metrics, pool, report, views
+from dqcodec.eval import image_set, machine, metric_weights, metrics, pool, report, results, views
 from dqcodec.eval.cell import TIMING_NOTE, Task
 from dqcodec.eval.run import prepare
 
@@ -41,10 +41,10 @@ def compare(path: Path, bpp: float, out: Path, codec_names: tuple[str, ...], met
         found, failures = views.make([picture], chosen, (bpp,), [], task, jobs or pool.default_jobs(), CROP)
     for line in failures:
         say(f"dqcodec: {line}")
-    described = [{"name": c.name, "label": c.label, "version": c.version(), "note": c.note} for c in chosen]
     about = machine.describe() | {"timing": f"{TIMING_NOTE}; one thread per process",
                                   "bpp": "8 x bytes of the written file / pixels"}
     view = replace(found[0], entries=tuple(sorted(found[0].entries, key=lambda e: e.cell.bpp)))
-    report.write_comparison(path.name, described, names, [view], about, [*missing, *skipped, *failures], out)
+    report.write_comparison(path.name, [results.describe(c) for c in chosen], names, view, about,
+                            [*missing, *skipped, *failures], out)
     say(f"wrote {out}")
     return failures

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from dqcodec.version import __version__
 
-PACKAGES = ("torch", "numpy", "pillow", "scikit-image", "pytorch-msssim", "lpips", "DISTS-pytorch", "bjontegaard")
+PACKAGES = ("torch", "numpy", "pillow", "scikit-image", "pytorch-msssim", "lpips", "DISTS-pytorch",
+            "bjontegaard")
 
 
 def describe() -> dict:

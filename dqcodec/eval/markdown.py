@@ -42,8 +42,8 @@ def _scores(results: Results, metric: str) -> str:
     for codec in results.codecs:
         scores = [score_at(results.curve(codec["name"], metric), rate) for rate in RATES]
         rows.append([codec["label"], *("–" if s is None else f"{s:.{min(3, info.digits)}f}" for s in scores)])
-    return (f"**{info.label}** on {results.name}, {direction} is better; log-rate interpolation inside each "
-            f"measured curve, – outside of it\n\n{_table(head, rows)}")
+    return (f"**{info.label}** on {results.name}, {direction} is better; log-rate interpolation inside "
+            f"each measured curve, – outside of it\n\n{_table(head, rows)}")
 
 
 def _deltas(results: Results, bjontegaard: list[dict]) -> str:
@@ -53,8 +53,8 @@ def _deltas(results: Results, bjontegaard: list[dict]) -> str:
         found = {row["metric"]: row for row in bjontegaard if row["codec"] == codec["name"]}
         if found:
             rows.append([codec["label"], *(_delta(found[metric]) for metric in results.metrics)])
-    return ("**BD-rate against AVIF** (share of the narrower quality range that the curves share); negative is "
-            f"smaller at equal quality; – refused for too little overlap\n\n{_table(head, rows)}")
+    return ("**BD-rate against AVIF** (share of the narrower quality range that the curves share); negative "
+            f"is smaller at equal quality; – refused for too little overlap\n\n{_table(head, rows)}")
 
 
 def _delta(row: dict) -> str:
@@ -69,7 +69,7 @@ def _times(results: Results) -> str:
         means = [m for m in results.means if m.codec == codec["name"]]
         if means:
             nearest = min(means, key=lambda m: abs(np.log(m.bpp / 0.15)))
-            rows.append([codec["label"], f"{nearest.bpp:.3f}", f"{nearest.enc_s:.3f}", f"{nearest.dec_s:.3f}"])
+            rows.append([codec["label"], *(f"{v:.3f}" for v in (nearest.bpp, nearest.enc_s, nearest.dec_s))])
     return ("**Times**, median seconds at the setting nearest to 0.15 bpp\n\n"
             + _table(["codec", "bpp", "encode", "decode"], rows))
 

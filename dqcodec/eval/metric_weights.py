@@ -23,7 +23,8 @@ def find(folder: Path | None = None) -> Path | None:
     named = folder or (Path(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else None)
     if named:
         if not named.is_dir():
-            raise DataError(f"{named}: no such folder of metric weights; correct --metric-weights or {VARIABLE}")
+            raise DataError(f"{named}: no such folder of metric weights; correct --metric-weights "
+                            f"or {VARIABLE}")
         return named
     checkout = Path(__file__).resolve().parents[2]
     for guess in (Path("../shared/data/metrics"), checkout.parent / "shared" / "data" / "metrics"):

@@ -26,20 +26,22 @@ MS_SSIM_SMALLEST_SIDE = 161  # five scales of an 11-pixel window
 
 @dataclass(frozen=True)
 class Metric:
-    """label: with unit and network. higher: larger is better. digits: for tables."""
+    """label: with unit and network; short: for narrow places. higher: larger is better. digits: for
+    tables."""
 
     name: str
     label: str
+    short: str
     higher: bool
     digits: int
 
 
 METRICS = {m.name: m for m in (
-    Metric("lpips_alex", "LPIPS (AlexNet)", False, 4),
-    Metric("lpips_vgg", "LPIPS (VGG16)", False, 4),
-    Metric("dists", "DISTS", False, 4),
-    Metric("ms_ssim", "MS-SSIM", True, 4),
-    Metric("psnr", "PSNR (dB)", True, 2),
+    Metric("lpips_alex", "LPIPS (AlexNet)", "LPIPS-alex", False, 4),
+    Metric("lpips_vgg", "LPIPS (VGG16)", "LPIPS-vgg", False, 4),
+    Metric("dists", "DISTS", "DISTS", False, 4),
+    Metric("ms_ssim", "MS-SSIM", "MS-SSIM", True, 4),
+    Metric("psnr", "PSNR (dB)", "PSNR", True, 2),
 )}
 
 
@@ -63,7 +65,8 @@ class Scorer:
         except DqError:
             raise
         except ImportError as error:
-            raise MetricMissing(f"{name}: {error.name} is not installed; pip install 'dqcodec[eval]'") from error
+            raise MetricMissing(
+                f"{name}: {error.name} is not installed; pip install 'dqcodec[eval]'") from error
         except (OSError, RuntimeError, KeyError) as error:  # no network for torch.hub, or other weights
             raise MetricMissing(
                 f"{name}: its weights can not be loaded ({str(error).splitlines()[0]}); name a folder that "
@@ -126,7 +129,8 @@ def _lpips(net: str) -> Callable:
         import lpips
         import torch
 
-        backbone = metric_weights.load(weights, metric_weights.ALEXNET if net == "alex" else metric_weights.VGG16)
+        file = metric_weights.ALEXNET if net == "alex" else metric_weights.VGG16
+        backbone = metric_weights.load(weights, file)
         linear = metric_weights.load(weights, metric_weights.LPIPS_LINEAR.format(net=net))
         if backbone is None:
             network = lpips.LPIPS(net=net, verbose=False)

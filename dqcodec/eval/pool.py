@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -43,7 +44,10 @@ def run_cells(tasks: list[Task], jobs: int, title: str = "cells") -> tuple[list[
     return [cells[i] for i in sorted(cells)], failures
 
 
-def find_settings(wanted: list[tuple[Codec, TestImage, float, dict[float, float]]], jobs: int) -> list[float | None]:
+Wanted = tuple[Codec, TestImage, float, dict[float, float]]
+
+
+def find_settings(wanted: list[Wanted], jobs: int) -> list[float | None]:
     """Knob value nearest to a rate, for each (codec, image, bpp, known rates); None where it failed."""
     found: list[float | None] = [None] * len(wanted)
     for i, result in _map(_search, list(enumerate(wanted)), jobs, "rates"):
@@ -58,7 +62,7 @@ def _measure(task: Task) -> Cell:
     return measure(task, _scorers)
 
 
-def _search(wanted: tuple[Codec, TestImage, float, dict[float, float]]) -> float:
+def _search(wanted: Wanted) -> float:
     codec, image, bpp, known = wanted
     return nearest_setting(_codecs.setdefault(codec.name, codec), read_rgb(image.path), bpp, known)
 
@@ -72,18 +76,17 @@ def _call(function, item):
         return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
-def _one_thread() -> None:
-    import torch
-
-    torch.set_num_threads(1)
+def _die_on_interrupt() -> None:
+    """Ctrl-C reaches the workers too: they go without a traceback each."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _map(function, items: list[tuple[int, object]], jobs: int, title: str, done: int = 0) -> Iterator:
     """(index, result or error line) as workers finish, under a progress bar that starts at `done`."""
     if not items:
         return
-    with _single_threaded_children(), _progress(title, done + len(items), done) as advance, ProcessPoolExecutor(
-            jobs, multiprocessing.get_context("spawn"), _one_thread) as pool:
+    workers = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _die_on_interrupt)
+    with _single_threaded_children(), _progress(title, done + len(items), done) as advance, workers as pool:
         queue = iter(items)
         running = {}
         try:
@@ -99,8 +102,8 @@ def _map(function, items: list[tuple[int, object]], jobs: int, title: str, done:
                     yield running.pop(future), future.result()
                     advance()
         except BrokenProcessPool as error:
-            raise DataError("a worker process died (out of memory, or a codec library crashed); finished cells are "
-                            "kept, run the same command again, with fewer --jobs") from error
+            raise DataError("a worker process died (out of memory, or a codec library crashed); finished "
+                            "cells are kept, run the same command again, with fewer --jobs") from error
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -108,7 +111,8 @@ def _map(function, items: list[tuple[int, object]], jobs: int, title: str, done:
 
 @contextmanager
 def _single_threaded_children():
-    """Thread counts must stand in the environment before a child imports its libraries."""
+    """Thread counts must stand in the environment before a child imports its libraries; torch and numpy
+    obey them."""
     before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
     try:
@@ -123,11 +127,11 @@ def _single_threaded_children():
 
 @contextmanager
 def _progress(title: str, total: int, done: int):
-    """A bar on stderr where that is a terminal; a line now and then elsewhere."""
+    """A bar on stderr; where that is no terminal, its last state as one line."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(title, total=total, completed=done)
         yield lambda: bar.advance(task)
@@ -146,5 +150,6 @@ def cells_folder(out: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DataError(f"{out}: cannot be made or written to ({error.strerror}); name another --out") from error
+        raise DataError(
+            f"{out}: cannot be made or written to ({error.strerror}); name another --out") from error
     return folder

@@ -39,12 +39,10 @@ def write(results: Results, bjontegaard: list[dict], views: list[View], path: Pa
     return path
 
 
-def write_comparison(name: str, codecs: list[dict], metrics: list[str], views: list[View], about: dict,
+def write_comparison(name: str, codecs: list[dict], metrics: list[str], view: View, about: dict,
                      skipped: list[str], path: Path) -> Path:
-    """Write the page of `dqcodec compare`: the slider and one table. codecs: dicts with name, label,
-    version and note."""
-    data = _common(codecs, metrics, views) | {"name": name}
-    view = views[0]
+    """Write the page of `dqcodec compare`: the slider and one table. codecs: of results.describe."""
+    data = _common(codecs, metrics, [view]) | {"name": name}
     page = _render(
         data, title=name, subtitle=f"{view.width} x {view.height} pixels, every codec as near as it comes to "
                                    f"{view.bpp:g} bits per pixel",

@@ -69,12 +69,16 @@ def gather(name: str, images: list[str], codecs: list[Codec], metrics: list[str]
     about = {
         **machine,
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
-        "timing": f"{TIMING_NOTE}; one thread per process, {jobs} process{'es' if jobs > 1 else ''} at a time",
+        "timing": f"{TIMING_NOTE}; one thread a process, {jobs} process{'es' if jobs > 1 else ''} at a time",
         "bpp": "8 x bytes of the written file / pixels",
     }
-    described = [{"name": c.name, "label": c.label, "family": c.family, "version": c.version(), "note": c.note}
-                 for c in codecs]
-    return Results(name, images, described, metrics, about, cells, means, skipped)
+    return Results(name, images, [describe(c) for c in codecs], metrics, about, cells, means, skipped)
+
+
+def describe(codec: Codec) -> dict:
+    """What tables and pages say of a codec."""
+    return {"name": codec.name, "label": codec.label, "family": codec.family, "version": codec.version(),
+            "note": codec.note}
 
 
 def _mean(cells: list[Cell], metrics: list[str], images: int) -> Mean:
@@ -93,10 +97,10 @@ def write(results: Results, bjontegaard: list[dict], out: Path) -> list[Path]:
     """Write OUT/NAME.json, OUT/NAME.csv (an image per row) and OUT/NAME-mean.csv."""
     paths = [out / f"{results.name}.json", out / f"{results.name}.csv", out / f"{results.name}-mean.csv"]
     paths[0].write_text(json.dumps({**asdict(results), "bjontegaard": bjontegaard}, indent=1) + "\n")
-    fields = ["image", "codec", "setting", "width", "height", "bytes", "bpp", *results.metrics, "enc_s", "dec_s"]
+    scores = ["bytes", "bpp", *results.metrics, "enc_s", "dec_s"]
+    fields = ["image", "codec", "setting", "width", "height", *scores]
     _write_csv(paths[1], fields, results.cells, results.metrics)
-    fields = ["codec", "setting", "images", "bytes", "bpp", *results.metrics, "enc_s", "dec_s"]
-    _write_csv(paths[2], fields, results.means, results.metrics)
+    _write_csv(paths[2], ["codec", "setting", "images", *scores], results.means, results.metrics)
     return paths
 
 

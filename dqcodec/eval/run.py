@@ -88,7 +88,8 @@ def evaluate(plan: Plan, say: Callable[[str], None]) -> list[str]:
     return [*pictures.unreadable, *failures, *lost]
 
 
-def prepare(names: tuple[str, ...], compressai_weights: Path | None) -> tuple[list[Codec], list[str], dict[str, str]]:
+def prepare(names: tuple[str, ...], compressai_weights: Path | None,
+            ) -> tuple[list[Codec], list[str], dict[str, str]]:
     """Codecs that run here, a line for each that does not, and the identity of each that does."""
     chosen, skipped = codecs.select(names, compressai_weights)
     lines = [f"{s.name}: {s.reason}" for s in skipped]

@@ -13,7 +13,8 @@ CLOSE = 0.02
 MOST_TRIES = 9
 
 
-def nearest_setting(codec: Codec, image: Image.Image, bpp: float, known: dict[float, float] | None = None) -> float:
+def nearest_setting(codec: Codec, image: Image.Image, bpp: float,
+                    known: dict[float, float] | None = None) -> float:
     """Knob value whose file is nearest to `bpp` bits per pixel by ratio.
 
     Interpolates log(bpp) over the knob between the nearest tries on either side and stops within 2 %
@@ -50,7 +51,7 @@ def _step_out(low: int, high: int, size: int, errors: dict[int, float]) -> int:
         return size // 4
     if low < 0:
         return high // 3
-    return min(size - 1, low + max(1, (size - low) // 3))
+    return low + max(1, 2 * (size - 1 - low) // 3)
 
 
 def _grid(codec: Codec) -> list[float]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from dqcodec.eval import pool
-from dqcodec.eval.cell import Cell, Task
+from dqcodec.eval.cell import Cell, Task, write_atomically
 from dqcodec.eval.codecs.base import Codec
 from dqcodec.eval.image_set import TestImage, read_rgb
 
@@ -52,7 +54,7 @@ def make(images: list[TestImage], codecs: list[Codec], rates: tuple[float, ...],
     """
     wanted = [(codec, image, bpp, _known(cells, image, codec)) for image in images for bpp in rates
               for codec in codecs]
-    values = pool.find_settings(wanted, jobs)
+    values = _settings(wanted, task, jobs)
     lost = [f"{image.name}: {codec.name} found no setting near {bpp:g} bpp"
             for (codec, image, bpp, _), value in zip(wanted, values, strict=True) if value is None]
     tasks = [task(image, codec, value)
@@ -73,6 +75,32 @@ def make(images: list[TestImage], codecs: list[Codec], rates: tuple[float, ...],
             views.append(View(image.name, bpp, image.width, image.height, box,
                               data_uri(original.crop(box)), tuple(entries)))
     return views, lost + failures
+
+
+def _settings(wanted: list[pool.Wanted], task: Callable[[TestImage, Codec, float], Task],
+              jobs: int) -> list[float | None]:
+    """Knob value nearest to each rate; searched once and then kept beside the cells."""
+    notes = []
+    for codec, image, bpp, _ in wanted:
+        home = task(image, codec, bpp)
+        path = home.folder / codec.name / "nearest" / f"{image.name}-{bpp:g}.json"
+        notes.append((path, {"identity": home.identity, "sha256": image.sha256}))
+    values = [_recall(path, key) for path, key in notes]
+    open_ends = [i for i, value in enumerate(values) if value is None]
+    for i, value in zip(open_ends, pool.find_settings([wanted[i] for i in open_ends], jobs), strict=True):
+        values[i] = value
+        path, key = notes[i]
+        if value is not None:
+            write_atomically(path, json.dumps({**key, "value": value}).encode())
+    return values
+
+
+def _recall(path: Path, key: dict[str, str]) -> float | None:
+    try:
+        stored = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return stored.get("value") if key.items() <= stored.items() else None
 
 
 def detailed_box(image: Image.Image, crop: tuple[int, int] = CROP) -> tuple[int, int, int, int]:

@@ -12,7 +12,6 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-
 DEAD = 0.03  # share of uniform use below which a code is restarted
 FRESH = 0.1  # share with which it starts: about 120 steps at decay 0.99 to prove itself
 

@@ -151,7 +151,8 @@ class Trainer:
                 self.step += 1
                 if self.rank == 0 and self.step % c.log_every == 0:
                     rate = c.data.batch * self.world / max(1e-9, self._seconds)
-                    row = {"step": self.step - 1, "hours": round(self.elapsed / 3600, 4), "img_s": round(rate, 2), **row}
+                    hours = round(self.elapsed / 3600, 4)
+                    row = {"step": self.step - 1, "hours": hours, "img_s": round(rate, 2), **row}
                     self.log.write(row)
                     report(row)
                 if self.step % c.picture_every == 0:
@@ -159,7 +160,7 @@ class Trainer:
                     looked = self.step
                 if self.step % c.checkpoint_every == 0:
                     self.save()
-            if looked != self.step:
+            if looked != self.step and self.progress >= 1:  # not when asked to stop: that should be prompt
                 self._look()
         finally:
             self.save()

@@ -60,13 +60,17 @@ def _find(name: str, compressai_weights: Path | None) -> list[Codec] | Skipped:
     if family == "dqcodec":
         from dqcodec.eval.codecs import dq
 
-        return dq.all_models() if name == family else [dq.DqCodec(name.removeprefix("dqcodec-"))]
+        if name != family:
+            return [dq.DqCodec(name.removeprefix("dqcodec-"))]
+        return dq.all_models() or Skipped(
+            name, "no model at hand; install a release, which ships one, or set DQCODEC_MODELS to a folder of "
+                  "models")
     if family == "compressai":
         from dqcodec.eval.codecs import compressai_zoo
 
         models = compressai_zoo.all_models(compressai_weights)
         if name != family:
             models = [model for model in models if model.name == name]
-        return models or Skipped(name, "no weights at hand; name a folder of CompressAI's .pth.tar files "
-                                       "with --compressai-weights (the zoo downloads them with pretrained=True)")
+        return models or Skipped(name, "no weights at hand; name a folder of the zoo's .pth.tar files with "
+                                       "--compressai-weights (its models download them with pretrained=True)")
     raise DataError(f"no codec {name!r}; there are: {', '.join(FAMILIES)}")

@@ -67,9 +67,13 @@ class Codec(ABC):
     def decode(self, data: bytes) -> Image.Image:
         """The RGB picture in a file that `encode` made."""
 
+    def load(self, value: float) -> None:
+        """Load what the calls at setting `value` need, so that no timed call does."""
+        return None
+
     def identity(self) -> str:
         """Text that changes whenever results may change; finished cells are reused while it does not."""
-        return self.version()
+        return f"{self.version()}; {self.note}"
 
 
 def need(module: str, package: str, codec: str) -> None:

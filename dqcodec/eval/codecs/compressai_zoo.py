@@ -37,15 +37,20 @@ class ZooModel(Codec):
         self.knob = Knob("q", min(self.sweep), max(self.sweep))
 
     def check(self) -> None:
+        import_torchvision()
         need("compressai", "compressai", self.name)
 
     def version(self) -> str:
         return f"{release('compressai')}, {', '.join(self.files[q].name for q in sorted(self.files))}"
 
+    def load(self, value: float) -> None:
+        self._network(value)
+
     def encode(self, image: Image.Image, value: float) -> bytes:
         import torch
 
-        x = torch.from_numpy(np.asarray(image.convert("RGB")).copy()).permute(2, 0, 1)[None] / 255  # (1, 3, H, W)
+        pixels = torch.from_numpy(np.asarray(image.convert("RGB")).copy())  # (H, W, 3)
+        x = pixels.permute(2, 0, 1)[None] / 255  # (1, 3, H, W)
         pad = (0, -image.width % STRIDE, 0, -image.height % STRIDE)
         with torch.inference_mode():
             out = self._network(value).compress(torch.nn.functional.pad(x, pad, mode="replicate"))
@@ -72,12 +77,12 @@ class ZooModel(Codec):
         return _load(self.architecture, self.files[int(quality)])
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=8)
 def _load(architecture: str, path: Path):
     import_torchvision()
     import torch
-    from compressai.zoo import load_pretrained
     from compressai.zoo.image import model_architectures
+    from compressai.zoo.pretrained import load_pretrained
 
     state = load_pretrained(torch.load(path, map_location="cpu", weights_only=True))
     network = model_architectures[architecture].from_state_dict(state).eval()

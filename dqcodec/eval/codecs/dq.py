@@ -25,7 +25,7 @@ class DqCodec(Codec):
 
     def __init__(self, model: str):
         """model: a name of dqcodec.weights.available()."""
-        self.model = model
+        self.model, self._loaded = model, False
         self.name = "dqcodec" if model == "default" else f"dqcodec-{model}"
         self.label = "dqcodec" if model == "default" else f"dqcodec ({model})"
 
@@ -41,14 +41,22 @@ class DqCodec(Codec):
 
         return f"dqcodec {__version__}, model {self.model} {weights.load(self.model).fingerprint.hex()}"
 
+    def load(self, value: float) -> None:
+        if not self._loaded:
+            self._probe()
+            self._loaded = True
+
     def identity(self) -> str:
         """Version and a hash of what a small picture becomes: a new decoder keeps the fingerprint of
         the format, and must not keep old results."""
+        return f"{self.version()}, probe {hashlib.sha256(self._probe()).hexdigest()[:16]}"
+
+    def _probe(self) -> bytes:
+        """File and pixels of a small synthetic picture."""
         y, x = np.mgrid[0:64, 0:96]
         pixels = np.stack([x * 2, y * 3, (x * y // 7) % 256], axis=-1).astype(np.uint8)  # (64, 96, 3)
         data = self.encode(Image.fromarray(pixels), PROBE_BPP)
-        digest = hashlib.sha256(data + self.decode(data).tobytes()).hexdigest()
-        return f"{self.version()}, probe {digest[:16]}"
+        return data + self.decode(data).tobytes()
 
     def encode(self, image: Image.Image, value: float) -> bytes:
         import dqcodec
@@ -64,7 +72,8 @@ class DqCodec(Codec):
     def decode(self, data: bytes) -> Image.Image:
         import dqcodec
 
-        return dqcodec.decompress(data).convert("RGB")
+        # By name: models that differ in the decoder alone share a fingerprint.
+        return dqcodec.decompress(data, model=self.model).convert("RGB")
 
 
 def all_models() -> list[DqCodec]:

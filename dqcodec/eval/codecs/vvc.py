@@ -31,7 +31,8 @@ class Vvc(Codec):
         need("imageio_ffmpeg", "imageio-ffmpeg", self.name)
         listed = _run("-hide_banner", "-encoders").decode(errors="replace")
         if "libvvenc" not in listed:
-            raise CodecMissing(f"{self.name}: this ffmpeg has no libvvenc; pip install 'imageio-ffmpeg>=0.8.1'")
+            raise CodecMissing(
+                f"{self.name}: this ffmpeg has no libvvenc; pip install 'imageio-ffmpeg>=0.8.1'")
 
     def version(self) -> str:
         banner = _run("-version").decode(errors="replace").splitlines()[0]

@@ -32,7 +32,7 @@
   function draw() {
     const width = chart.clientWidth;
     const height = Math.round(Math.min(460, Math.max(300, width * 0.55)));
-    const edge = { left: 46, right: 12, top: 12, bottom: 40 };
+    const edge = { left: 46, right: 12, top: 12, bottom: 44 };
     const [low, high] = DATA.rateRange;
     const all = DATA.curves[metric.name];
     const visible = all.filter((c) => !hidden.has(c.label));

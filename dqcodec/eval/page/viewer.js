@@ -21,7 +21,7 @@
         ...DATA.metrics.slice(0, 1).map((m) => [m.label, number(entry[m.name], m.digits)])]
       : [["", "uncompressed"]];
     list.replaceChildren(...pairs.map(([term, text]) =>
-      element("div", {}, element("dt", { textContent: term }), element("dd", { textContent: text }))));
+      element("div", {}, ...(term ? [element("dt", { textContent: term })] : []), element("dd", { textContent: text }))));
   }
 
   function show() {
@@ -53,7 +53,7 @@
         element("img", { src: entry.src, alt: label(entry.codec) }),
         element("b", { textContent: label(entry.codec) }),
         element("small", { textContent: `${entry.bpp.toFixed(3)} bpp`, className: astray(entry) ? "off" : "" }));
-      if (first) button.append(element("small", { textContent: `${first.label} ${number(entry[first.name], 3)}` }));
+      if (first) button.append(element("small", { textContent: `${first.short} ${number(entry[first.name], 3)}` }));
       button.addEventListener("click", () => { state.right = entry.codec; show(); });
       return button;
     }));
