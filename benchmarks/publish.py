@@ -53,7 +53,8 @@ def markdown(header: list[str], rows: list[list[str]]) -> str:
 def kodak_table(results: dict) -> str:
     metrics = results["metrics"]
     rows = [
-        [f"{m['bpp']:.4f}", *(f"{m['metrics'][name]:.4f}" for name in metrics), f"{m['enc_s']:.2f}", f"{m['dec_s']:.2f}"]
+        [f"{m['bpp']:.4f}", *(f"{m['metrics'][name]:.4f}" for name in metrics),
+         f"{m['enc_s']:.2f}", f"{m['dec_s']:.2f}"]
         for m in results["means"] if m["codec"] == "dqcodec"
     ]
     return markdown(["bpp", *metrics, "encode s", "decode s"], rows)

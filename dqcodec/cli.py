@@ -158,27 +158,36 @@ cli.add_command(eval_command)
 cli.add_command(compare_command)
 
 
-def main() -> None:
-    """Entry point: one line for what the user can mend, no traceback."""
+def _run() -> int:
+    """Run the command line; what the user can mend becomes one line and an exit code."""
     try:
         code = cli.main(standalone_mode=False)
-        sys.exit(code if isinstance(code, int) else 0)
-    except click.exceptions.Abort:
+        return code if isinstance(code, int) else 0
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
+    except (click.exceptions.Abort, KeyboardInterrupt):
         say("dqcodec: interrupted")
-        sys.exit(130)
-    except KeyboardInterrupt:
-        say("dqcodec: interrupted")
-        sys.exit(130)
+        return 130
     except click.ClickException as error:
         error.show()
-        sys.exit(error.exit_code)
+        return error.exit_code
     except DqError as error:
         say(f"dqcodec: {error}")
-        sys.exit(1)
+        return 1
     except BrokenPipeError:
-        # The reader of our output went away; quiet like any other tool in a pipe.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        return 1  # whoever read our output has seen enough
+
+
+def main() -> None:
+    """Entry point."""
+    code = _run()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError, AttributeError):
+            code = code or 1
+    # Everything is written. Tearing torch down in order takes half a second that nobody waits for.
+    os._exit(code)
 
 
 if __name__ == "__main__":

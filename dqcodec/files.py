@@ -134,7 +134,6 @@ def put_bytes(target: str, data: bytes) -> None:
         except BrokenPipeError:
             raise  # whoever read our output has seen enough: not an error to report
         except OSError as error:
-            sys.stdout = None  # or the interpreter tries to flush once more at exit, and complains
             raise DqError(f"standard output: cannot be written: {error.strerror}") from error
     else:
         write_whole(target, lambda path: path.write_bytes(data))

@@ -22,7 +22,7 @@ MAP_BIT = 0.6  # cost of a map bit after context modelling, a rough mean; only r
 TOLERANCE = 0.02  # a target is met within this share from below
 FILL_TRIES = 24
 # Slopes (distortion of a region per bit) at quality 1 and 100, geometric between.
-SLOPE_AT_1, SLOPE_AT_100 = 2e-2, 1e-5
+SLOPE_AT_1, SLOPE_AT_100 = 8e-3, 2.5e-4
 
 
 @dataclass(frozen=True)

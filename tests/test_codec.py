@@ -1,4 +1,5 @@
 import doctest
+import importlib
 import io
 
 import numpy as np
@@ -129,9 +130,8 @@ def test_wrong_arguments_are_named(photo):
 
 
 def test_compressai_evaluates_the_model():
+    importlib.import_module("dqcodec.compressai_model")  # registers, and mends torchvision beside a CPU torch
     from compressai.registry import MODELS
-
-    import dqcodec.compressai_model  # noqa: F401  (registers)
 
     net = MODELS["dqcodec"](bpp=0.3)
     x = torch.from_numpy(synthetic(64, 80)).permute(2, 0, 1)[None].float() / 255

@@ -34,14 +34,10 @@ class DQVAE(nn.Module):
         self.quantizer = ExclusiveQuantizer(config) if config.exclusive else LadderQuantizer(config)
         self.router = GainRouter(config)
         self.decoder = Decoder(config)
-        self.set_level_bits()
-
-    def set_level_bits(self) -> None:
-        """(Re)make `level_bits` (L,), the raw bits of a region at each level."""
         sides = [self.ladder.side(s) ** 2 for s in range(len(self.ladder))]
-        codes = sides if self.config.exclusive else [sum(sides[: s + 1]) for s in range(len(sides))]
-        bits = torch.tensor(codes, dtype=torch.float32) * math.log2(self.config.codebook_size)
-        self.register_buffer("level_bits", bits, persistent=False)
+        codes = sides if config.exclusive else [sum(sides[: s + 1]) for s in range(len(sides))]
+        bits = torch.tensor(codes, dtype=torch.float32) * math.log2(config.codebook_size)
+        self.register_buffer("level_bits", bits, persistent=False)  # (L,) raw bits of a region
 
     @property
     def last_layer(self) -> nn.Parameter:

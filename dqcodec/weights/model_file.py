@@ -43,10 +43,9 @@ class Model:
             config = CodecConfig.from_dict(json.loads(header["config"]))
             computed = fingerprint(_ladder_text(config), tensors)
             tables = tuple(tensors.pop(f"{TABLES}{s}") for s in range(len(config.factors)))
-            with torch.device("meta"):  # no random initialisation: the weights follow
+            with torch.random.fork_rng(devices=()):  # loading must not move the caller's random numbers
                 vae = DQVAE(config)
-            state = {k: torch.from_numpy(v.astype(np.float32)) for k, v in tensors.items()}
-            _fill(vae, state)
+            _fill(vae, {k: torch.from_numpy(v.astype(np.float32)) for k, v in tensors.items()})
         except Exception as error:
             raise UnknownModelError(f"{path}: broken model file ({str(error).splitlines()[0]})") from error
         if computed.hex() != header["fingerprint"]:
@@ -78,13 +77,8 @@ def _ladder_text(config: CodecConfig) -> str:
 
 
 def _fill(vae: DQVAE, state: dict[str, torch.Tensor]) -> None:
-    """Put `state` into a DQVAE made on the meta device; what only training needs stays empty."""
-    missing, unexpected = vae.load_state_dict(state, strict=False, assign=True)
+    """Load weights; raises ValueError if one is missing that is not only for training."""
+    missing, unexpected = vae.load_state_dict(state, strict=False)
     lost = [name for name in missing if not name.endswith(TRAINING_ONLY)]
     if lost or unexpected:
         raise ValueError(f"tensor {(lost + list(unexpected))[0]} missing or unknown")
-    for module in vae.modules():
-        for name in TRAINING_ONLY:
-            if name in module._buffers:
-                module._buffers[name] = torch.zeros_like(module._buffers[name], device="cpu")
-    vae.set_level_bits()
