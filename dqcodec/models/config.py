@@ -14,6 +14,8 @@ class CodecConfig:
     factors: grain of each ladder step in pixels, e.g. (16, 16, 16, 8, 4): depth 3 at f16, then f8, f4.
     exclusive: a region carries the codes of its own level only, all from one shared codebook (the
         paper's choice, kept for the experiment); otherwise steps 0..level, each with its codebook.
+    bypass: share of training images that reach the decoder unquantised. A ladder trained without it
+        keeps to three dimensions, the mean colour: what the codebooks do not hold earns no gradient.
     encoder_channels / decoder_channels: widths at f16, f8, f4, f2 (and f1 for the decoder).
     encoder_blocks / decoder_blocks: residual blocks at the same resolutions.
     """
@@ -29,6 +31,11 @@ class CodecConfig:
     decoder_channels: tuple[int, ...] = (256, 128, 64, 32, 16)
     decoder_blocks: tuple[int, ...] = (3, 3, 2, 1, 0)
     router_hidden: int = 128
+    bypass: float = 0.0
+
+    def __post_init__(self):
+        if self.exclusive and self.bypass:
+            raise ValueError("bypass is for ladders, not for exclusive grains")
 
     @property
     def ladder(self) -> Ladder:

@@ -59,6 +59,10 @@ class DQVAE(nn.Module):
         if levels is None:
             levels = sample_levels(distortion, self.level_bits)
         values = self.quantizer.values(q.partial, latents, levels)
+        if self.training and self.config.bypass:
+            free = torch.rand(x.shape[0], 1, 1, 1, device=x.device) < self.config.bypass
+            smooth = self.quantizer.continuous(latents, levels)
+            values = {f: torch.where(free, smooth[f], v) for f, v in values.items()}
         metrics = self.quantizer.update(q, levels) if self.quantizer.training else {}
         return AutoencoderOutput(
             reconstruction=self.decoder(values, levels),

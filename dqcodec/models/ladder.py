@@ -122,11 +122,16 @@ class LadderQuantizer(nn.Module):
             below = out.get(factor, torch.zeros_like(partial[step]))
             out[factor] = torch.where(used, partial[step], below)
         if latents is not None:
-            for factor, value in out.items():
-                first = self.ladder.factors.index(factor)
-                used = expand(levels >= first, self.ladder.side(first))[:, None]
-                y = latents[factor].float() * used
-                out[factor] = y + (value - y).detach()
+            for factor, y in self.continuous(latents, levels).items():
+                out[factor] = y + (out[factor] - y).detach()
+        return out
+
+    def continuous(self, latents: dict[int, Tensor], levels: Tensor) -> dict[int, Tensor]:
+        """Decoder input without quantisation: latents, zero where a grain is absent."""
+        out = {}
+        for factor, y in latents.items():
+            first = self.ladder.factors.index(factor)
+            out[factor] = y.float() * expand(levels >= first, self.ladder.side(first))[:, None]
         return out
 
     def lookup(self, codes: list[Tensor], levels: Tensor) -> dict[int, Tensor]:

@@ -145,3 +145,22 @@ def test_gradient_reaches_every_encoder_parameter_and_none_from_the_router():
     (out.reconstruction.square().mean() + out.commitment_loss).backward()
     for name, p in model.encoder.named_parameters():
         assert p.grad is not None, name
+
+
+def test_bypass_hands_unquantised_latents_to_the_decoder_in_training_only():
+    torch.manual_seed(0)
+    model, x = DQVAE(CodecConfig(factors=(16, 8), bypass=1.0, **SMALL)), pictures()
+    levels = torch.randint(2, (2, 4, 6))
+    latents, q, _ = model.analyse(x)
+    smooth = model.decoder(model.quantizer.continuous(latents, levels), levels)
+    coded = model.decoder(model.quantizer.values(q.partial, None, levels), levels)
+    assert torch.allclose(model.eval()(x, levels=levels).reconstruction, coded, atol=1e-5)
+    assert torch.allclose(model.train()(x, levels=levels).reconstruction, smooth, atol=1e-5)
+
+
+def test_absent_grains_are_zero_without_quantisation_too():
+    model, x = build("ladder"), pictures()
+    latents, _, _ = model.analyse(x)
+    levels = torch.zeros(2, 4, 6, dtype=torch.long)
+    values = model.quantizer.continuous(latents, levels)
+    assert values[16].any() and not values[8].any() and not values[4].any()
