@@ -75,7 +75,7 @@ def card(results: dict, runs: list[Path]) -> str:
         state = checkpoint.load(run)
         data = state["config"]["data"]
         flop += 0.917e6 * data["crop"] ** 2 * data["batch"] * state["step"]  # docs/training.md
-        stages.append(f"  - {run.name}: {state['step']} steps of {data['batch']} crops of {data['crop']} pixels square, "
+        stages.append(f"  - {run.name}: {state['step']} steps of {data['batch']} crops of {data['crop']} px, "
                       f"{state['elapsed'] / 3600:.2f} hours, bypass {state['config']['model'].get('bypass', 0)}")
     with (runs[-1] / "log.csv").open(newline="") as f:
         last = list(csv.DictReader(f))[-50:]
