@@ -21,7 +21,7 @@ from dqcodec.eval.metrics import Scorer
 
 # Calls are repeated up to RUNS times while they fit into BUDGET_S. The first call only warms up, unless
 # it alone takes longer than SLOW_S: there the warm-up is lost in the rest.
-RUNS, BUDGET_S, SLOW_S = 5, 1.0, 2.0
+RUNS, BUDGET_S, SLOW_S = 3, 1.0, 2.0
 TIMING_NOTE = (f"wall clock of one call on an image in memory; median of up to {RUNS} calls after a warm-up "
                f"call; calls of more than {SLOW_S:g} s are timed once, without warm-up")
 
