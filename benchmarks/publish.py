@@ -32,7 +32,7 @@ CARD = """# Model card: default
   weights (EMA). No adversarial phase. Last training figures: L1 {l1:.4f}, LPIPS-VGG {lpips:.4f}.
 - Data: 2,277 photographs and some graphics, WebP quality 90, short side 256-416 pixels, of mixed licences,
   used for training only and not redistributed; retrain with one command for other terms. Few night, text
-  and black-and-white pictures. Tables counted on 800 crops of the same pictures at random budgets.
+  and black-and-white pictures. Tables counted on 400 crops of the same pictures at random budgets.
 - Chosen on 16 crops of 32 validation photographs; Kodak was used for reporting only.
 
 ## Validation while training (averaged weights, raw code bits)
