@@ -27,6 +27,7 @@ CARD = """# Model card: default
 - Trained from random initialisation by `dqcodec train vae` with the packaged configs, on two CPU cores
   that other jobs shared, about {flop:.1e} FLOP in all:
 {stages}
+  Hours and the LPIPS patches were changed during the runs (docs/experiments.md, section 2).
   This is a first model: the loss was still falling, and more compute is the first thing it lacks.
 - Loss: L1 + LPIPS-VGG (patches of 64x64) + commitment; random budget for each image; averaged
   weights (EMA). No adversarial phase. Last training figures: L1 {l1:.4f}, LPIPS-VGG {lpips:.4f}.
