@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from abc import abstractmethod
 
 from PIL import Image, features
 
@@ -27,9 +28,9 @@ class PillowCodec(Codec):
     def version(self) -> str:
         return f"{release('pillow')}, {self.feature} {features.version(self.feature)}"
 
+    @abstractmethod
     def options(self, value: float) -> dict:
         """Pillow's save options at knob setting `value`."""
-        raise NotImplementedError
 
     def encode(self, image: Image.Image, value: float) -> bytes:
         buffer = io.BytesIO()
