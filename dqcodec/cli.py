@@ -15,6 +15,7 @@ import click
 from dqcodec import files
 from dqcodec.errors import DqError
 from dqcodec.eval.commands import compare_command, eval_command
+from dqcodec.token_commands import tokens_command
 from dqcodec.training.commands import train_group
 from dqcodec.version import __version__
 
@@ -156,6 +157,7 @@ def info(file, as_json, model) -> None:
 cli.add_command(train_group)
 cli.add_command(eval_command)
 cli.add_command(compare_command)
+cli.add_command(tokens_command)
 
 
 def _run() -> int:

@@ -55,3 +55,7 @@ class ConfigError(DqError):
 
 class DataError(DqError):
     """Training or evaluation data is missing or unreadable."""
+
+
+class TokenFileError(DqError):
+    """A .npz file of tokens lacks an array, or holds one that cannot be right."""

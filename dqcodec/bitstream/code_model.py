@@ -79,10 +79,10 @@ class CodeModel(Protocol):
         """A fresh map model for one image."""
         ...
 
-    def groups(self, step: int, levels: np.ndarray) -> list[np.ndarray]:
-        """The order in which the cells present at `step` are coded.
+    def groups(self, step: int, known: Known) -> list[np.ndarray]:
+        """The order in which the cells present at `step` are coded; called once for each step.
 
-        levels: (rows, cols), min(level, step). Returns flat indices into the step's code grid
+        known: with the levels up to this step. Returns flat indices into the step's code grid
         (rows * side, cols * side), group by group; together each present cell once. Cells of one group
         are coded as independent given the groups before it.
         """

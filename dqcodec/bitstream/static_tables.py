@@ -41,10 +41,10 @@ class StaticTables:
         """Map bits adapt to the image and need no table."""
         return AdaptiveMap()
 
-    def groups(self, step: int, levels: np.ndarray) -> list[np.ndarray]:
-        """All cells of regions (rows, cols) with levels >= step, in raster order, as one group."""
+    def groups(self, step: int, known: Known) -> list[np.ndarray]:
+        """All cells of regions with level >= step, in raster order, as one group."""
         side = self.ladder.side(step)
-        return [np.flatnonzero(np.kron(levels >= step, np.ones((side, side), bool)))]
+        return [np.flatnonzero(np.kron(known.levels >= step, np.ones((side, side), bool)))]
 
     def frequencies(self, step: int, group: int, known: Known) -> np.ndarray:
         """The table of `step`, (1, K) uint32."""

@@ -26,5 +26,5 @@ def code_step(step: int, known: Known, model: CodeModel, maps: MapModel, map_bit
             levels[regions] += bits.astype(np.uint8)
             maps.update(step, regions, bits)
     grid = known.codes[step].reshape(-1)
-    for group, cells in enumerate(model.groups(step, known.levels)):
+    for group, cells in enumerate(model.groups(step, known)):
         grid[cells] = codes(cells, model.frequencies(step, group, known))

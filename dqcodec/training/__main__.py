@@ -24,7 +24,7 @@ def main() -> int:
     parser.add_argument("--valid", type=Path)
     parser.add_argument("--metric-weights", type=Path)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--init", type=Path, help="checkpoint whose averaged weights to start from")
+    parser.add_argument("--init", type=Path, help="checkpoint (its averaged weights) or .safetensors model to start from")
     parser.add_argument("--resume", action="store_true")
     args = parser.parse_args()
     stop = []

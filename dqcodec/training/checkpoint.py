@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from dqcodec.errors import DataError
+from dqcodec.weights.fingerprint import TABLES
 
 NAME = "checkpoint.pt"
 
@@ -28,3 +29,25 @@ def load(folder: Path, device: torch.device | str = "cpu") -> dict:
         return torch.load(path, map_location=device, weights_only=True)
     except Exception as error:
         raise DataError(f"{path}: broken checkpoint ({str(error).splitlines()[0]})") from error
+
+
+def initial_weights(path: Path, device: torch.device | str = "cpu") -> dict[str, torch.Tensor]:
+    """State dict to start a run from: the averaged weights of a checkpoint, or those of a model file.
+
+    A model file has no moving averages of its codebooks. They start as if every code had been used as
+    often as its entropy table says, once a step in the mean, so that no code is restarted at once.
+    """
+    if path.suffix != ".safetensors":
+        return torch.load(path, map_location=device, weights_only=True)["ema"]
+    from safetensors.torch import load_file
+
+    state = {name: value.to(device) for name, value in load_file(path).items()}
+    tables = {name: state.pop(name) for name in list(state) if name.startswith(TABLES)}
+    state = {name: value.float() for name, value in state.items()}
+    for name, table in tables.items():
+        book = f"quantizer.codebooks.{name.removeprefix(TABLES)}."
+        count = table.float() / table.float().mean()  # (K,)
+        state[book + "ema_count"] = count
+        state[book + "ema_sum"] = count[:, None] * state[book + "embedding"]
+        state[book + "updates"] = torch.tensor(10_000, device=device)
+    return state

@@ -22,7 +22,7 @@ def train_group() -> None:
 @click.option("--valid", type=PATH, help="Folder of validation images.")
 @click.option("--metric-weights", type=PATH, help="Folder with the VGG16 and LPIPS weights of the loss.")
 @click.option("--device", default="cpu", show_default=True)
-@click.option("--init", type=PATH, help="Checkpoint whose averaged weights to start from.")
+@click.option("--init", type=PATH, help="Checkpoint (its averaged weights) or .safetensors model to start from.")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
 def vae(config, data, out, valid, metric_weights, device, init, resume) -> None:
     """Train a DQ-VAE (codec or paper mode, as the config says)."""

@@ -75,7 +75,8 @@ class TrainConfig:
         return asdict(self)
 
 
-def _build(cls, values: dict, where: str):
+def build_section(cls, values: dict, where: str):
+    """Dataclass `cls` from a dict; raises ConfigError naming an unknown key and `where` it stands."""
     known = {f.name for f in fields(cls)}
     unknown = set(values) - known
     if unknown:
@@ -88,10 +89,10 @@ def from_dict(values: dict, where: str = "configuration") -> TrainConfig:
     values = dict(values)
     for name, cls in (("loss", LossConfig), ("optim", OptimConfig), ("data", DataConfig)):
         if name in values:
-            values[name] = _build(cls, dict(values[name]), f"{where}, section {name}")
+            values[name] = build_section(cls, dict(values[name]), f"{where}, section {name}")
     if values.get("adversarial") is not None:
-        values["adversarial"] = _build(AdversarialConfig, dict(values["adversarial"]), f"{where}, section adversarial")
-    config = _build(TrainConfig, values, where)
+        values["adversarial"] = build_section(AdversarialConfig, dict(values["adversarial"]), f"{where}, section adversarial")
+    config = build_section(TrainConfig, values, where)
     if config.mode not in ("codec", "paper"):
         raise ConfigError(f"{where}: mode is {config.mode!r}; it must be codec or paper")
     if config.loss.lpips_crop % 16 or config.data.crop % 16:
@@ -101,6 +102,11 @@ def from_dict(values: dict, where: str = "configuration") -> TrainConfig:
 
 def load(path: str | Path) -> TrainConfig:
     """TrainConfig from a .yaml or .json file, or from the name of a packaged config."""
+    return from_dict(*read_mapping(path))
+
+
+def read_mapping(path: str | Path) -> tuple[dict, str]:
+    """(settings, where they come from) of a .yaml or .json file, or of the name of a packaged config."""
     path = Path(path)
     if not path.exists():
         packaged = Path(__file__).parent / "configs" / f"{path.name}.yaml"
@@ -120,4 +126,4 @@ def load(path: str | Path) -> TrainConfig:
         raise ConfigError(f"{path}: not readable as a config: {str(error).splitlines()[0]}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: a config is a mapping of settings, see dqcodec/training/configs")
-    return from_dict(values, str(path))
+    return values, str(path)

@@ -27,6 +27,7 @@ class Pictures:
 
     def __init__(self, folders: list[Path], cache_bytes: int = 6 << 30):
         self._encoded: list[bytes | Path] = []
+        self._names: list[str] = []
         for folder in folders:
             self._scan(Path(folder))
         if not self._encoded:
@@ -45,11 +46,17 @@ class Pictures:
                     for member in shard:
                         if member.isfile() and Path(member.name).suffix.lower() in SUFFIXES:
                             self._encoded.append(shard.extractfile(member).read())
+                            self._names.append(member.name)
             elif path.suffix.lower() in SUFFIXES:
                 self._encoded.append(path)
+                self._names.append(path.name)
 
     def __len__(self) -> int:
         return len(self._encoded)
+
+    def name(self, index: int) -> str:
+        """File name of picture `index`."""
+        return self._names[index]
 
     def __getitem__(self, index: int) -> np.ndarray:
         """Picture `index` as (H, W, 3) uint8."""

@@ -67,7 +67,7 @@ class Trainer:
             raise DataError(f"{folders.out}: already holds a run; add --resume to go on, or choose another --out")
         self.model = build_model(config).to(self.device, memory_format=torch.channels_last)
         if init is not None and not resume:
-            self.model.load_state_dict(torch.load(init, map_location=self.device, weights_only=True)["ema"])
+            self.model.load_state_dict(checkpoint.initial_weights(init, self.device))
         parallel.same_start(self.model)
         lpips = None
         if config.loss.lpips_vgg:

@@ -56,19 +56,22 @@ class AlternatingGroups:
     def map_model(self):
         return AdaptiveMap()
 
-    def groups(self, step, levels):
+    def groups(self, step, known):
+        return self._groups(step, known.levels)
+
+    def _groups(self, step, levels):
         side = self.ladder.side(step)
         cells = np.flatnonzero(np.kron(levels >= step, np.ones((side, side), bool)))
         return [cells[0::3], cells[1::3], cells[2::3]]
 
     def _rows(self, step, group, levels, codes):
-        cells = self.groups(step, levels)
+        cells = self._groups(step, levels)
         before = sum(int(codes.reshape(-1)[c].sum()) for c in cells[:group])
         size = self.ladder.codebook_sizes[step]
         return np.stack([quantise_counts(1 + (np.arange(size) * 7 + before + c) % 11) for c in cells[group]])
 
     def frequencies(self, step, group, known: Known):
-        if not len(self.groups(step, known.levels)[group]):
+        if not len(self._groups(step, known.levels)[group]):
             return np.zeros((0, self.ladder.codebook_sizes[step]), np.uint32)
         if known.complete is None:
             return self._rows(step, group, known.levels, known.codes[step])

@@ -1,0 +1,1 @@
+"""DQ-Transformer: probabilities of tokens, exact on every machine, for coding and for sampling."""

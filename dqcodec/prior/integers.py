@@ -1,0 +1,87 @@
+"""Integer layers of the prior: int8 in, integers out, the same on every machine.
+
+Integers live in int8 or float32 tensors. float32 holds every integer up to 2**24, and +, -, * and / of
+IEEE 754 are correctly rounded everywhere, so nothing here depends on the order of a sum, on threads or on
+the device; what must stay below 2**23 is checked when a model is loaded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dqcodec.prior.fixed_point import INT8_MAX, SCORE_SHIFT, SCORE_TOP, integer_root
+
+def _vnni() -> bool:
+    for name in ("_is_vnni_supported", "_is_avx512_vnni_supported"):
+        if getattr(torch.cpu, name, lambda: False)():
+            return True
+    return False
+
+
+_INT_MM = hasattr(torch, "_int_mm") and _vnni()
+
+
+def int8_matmul(a: Tensor, b: Tensor) -> Tensor:
+    """a (n, k) int8 times b (k, m) int8 as float32 integers (n, m), each below 2**24.
+
+    Products of int8 are exact in bfloat16 and TF32 too, and their sums in float32: any precision
+    setting of float32 products gives the same result.
+    """
+    if len(a) == 0:
+        return torch.zeros(0, b.shape[1], device=a.device)
+    if a.device.type == "cpu" and _INT_MM:
+        return torch._int_mm(a, b).float()
+    return a.float() @ b.float()
+
+
+
+
+@dataclass
+class IntegerLinear:
+    """weight (k, m) int8, bias (m,) float32 integers, scale (m,) powers of two from the products' grid to
+    the outputs'."""
+
+    weight: Tensor
+    bias: Tensor
+    scale: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """x (n, k) int8 -> (n, m) float32 integers, rounded half up."""
+        return torch.floor((int8_matmul(x, self.weight) + self.bias) * self.scale + 0.5)
+
+
+def to_int8(x: Tensor) -> Tensor:
+    """Clamp float32 integers to -127..127."""
+    return x.clamp(-INT8_MAX, INT8_MAX).to(torch.int8)
+
+
+def normalise(h: Tensor) -> Tensor:
+    """int8 of the stream h (n, d): round(512 h / root), root = floor(sqrt(floor(256 sum h^2 / d))), at least 1."""
+    n = torch.floor(h.double().square().sum(-1, keepdim=True) * 256 / h.shape[-1])
+    root = integer_root(n).clamp_min(1).float()
+    return to_int8(torch.floor((1024 * h + root) / (2 * root)))
+
+
+def mean_int8(x: Tensor) -> Tensor:
+    """Rounded mean (n, d) int8 of x (n, c, d) int8."""
+    count = x.shape[1]
+    total = x.float().sum(1)
+    return torch.floor((2 * total + count) / (2 * count)).to(torch.int8)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, sight: Tensor) -> Tensor:
+    """q (B, h, n, c), k, v (B, h, m, c) float32 integers of int8, sight (B, n) -> (B, h, n, c) integers of int8.
+
+    Weights are (t * t) >> 10 with t = max(255 - ((best - score) >> 5), 0): 63 at the best score, 0 far below it.
+    """
+    hidden = torch.arange(k.shape[2], device=k.device) >= sight[:, None, :, None]
+    score = (q @ k.transpose(-1, -2)).masked_fill_(hidden, -(2.0**24))  # (B, h, n, m)
+    best = score.amax(-1, keepdim=True)
+    t = score.sub_(best).mul_(-(2.0**-SCORE_SHIFT)).floor_().neg_().add_(SCORE_TOP).clamp_min_(0)
+    e = t.mul_(t).mul_(2.0**-10).floor_()
+    total = (e @ v).double()
+    weight = e.sum(-1, keepdim=True).double()
+    return torch.floor((2 * total + weight) / (2 * weight)).float()

@@ -1,0 +1,226 @@
+"""DQ-Transformer, trainable: stacked Position-Transformer and Content-Transformer.
+
+After Huang et al. 2023, section 3.3, changed for coding: a step's map comes before its codes, and codes
+come in groups. The Position-Transformer turns known tokens into a memory and, from it, predicts which
+regions refine; the Content-Transformer asks that memory for the codes at given positions. One content
+embedding serves all grains; positions have an embedding of their own for each grain.
+
+With `quantise` the forward pass computes exactly the values of exact.py's integers, in floats.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dqcodec.prior import context, fixed_point
+from dqcodec.prior.config import PriorConfig
+from dqcodec.prior.fixed_point import HEAD, INT8_MAX, LOGIT, NORM, STREAM, STREAM_MAX, snap
+
+
+@dataclass
+class StepBatch:
+    """Tokens of one step of a batch (all int64). row: their rows in the packed batch, (n,).
+
+    near (n, slots), hot (n, 9), position, code (n,): see context.py and sequence.py. For steps >= 1 the
+    map: map_rows (m, side**2) rows of the region's tokens of the step before, map_hot (m, 8), map_bit (m,).
+    """
+
+    row: Tensor
+    near: Tensor
+    hot: Tensor
+    position: Tensor
+    code: Tensor
+    map_rows: Tensor | None = None
+    map_hot: Tensor | None = None
+    map_bit: Tensor | None = None
+
+
+@dataclass
+class Bucket:
+    """Tiles whose attention is computed together: rows (r,) of the packed batch, their place at (r,) in
+    (tiles * length,), and what queries and memory rows see, (r,)."""
+
+    row: Tensor
+    at: Tensor
+    tiles: int
+    length: int
+    query_sight: Tensor
+    memory_sight: Tensor
+
+
+@dataclass
+class PriorBatch:
+    """A packed batch: rows 0..tiles-1 are the beginnings with their class label (tiles,)."""
+
+    label: Tensor
+    rows: int
+    steps: list[StepBatch]
+    buckets: list[Bucket]
+
+    def to(self, device: torch.device) -> PriorBatch:
+        """The same batch with its tensors on `device`."""
+        def moved(part):
+            values = {f.name: getattr(part, f.name) for f in fields(part)}
+            return replace(part, **{k: v.to(device) for k, v in values.items() if isinstance(v, Tensor)})
+
+        return PriorBatch(self.label.to(device), self.rows, [moved(s) for s in self.steps],
+                          [moved(b) for b in self.buckets])
+
+
+class FixedLinear(nn.Module):
+    """Linear layer; its weights in training lie on the grid that its integers will have."""
+
+    def __init__(self, columns: int, rows: int, shared: bool = False, scale: float = 1.0):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(rows, columns) * (scale * columns**-0.5))
+        self.bias = nn.Parameter(torch.zeros(rows))
+        self.shared = shared  # one exponent for all rows: logits must be comparable
+
+    def forward(self, x: Tensor, quantise: bool, exponent: int) -> Tensor:
+        """x (n, columns) in units of 2**-exponent -> (n, rows), not yet rounded."""
+        weight, bias = self.weight, self.bias
+        if quantise:
+            weight = fixed_point.snap_weight(weight, self.shared)
+            scale = fixed_point.power_of_two(fixed_point.weight_exponents(self.weight, self.shared) + exponent)
+            bias = bias + (torch.floor(bias * scale + 0.5) / scale - bias).detach()
+        return F.linear(x, weight, bias.to(x.dtype))
+
+
+def normalise(h: Tensor, quantise: bool) -> Tensor:
+    """Root-mean-square normalisation (Zhang & Sennrich 2019) of the stream h (n, d), within +-4."""
+    y = h * torch.rsqrt(h.square().mean(-1, keepdim=True) + 1e-4)
+    if quantise:
+        with torch.no_grad():
+            units = h.double() * 2**STREAM
+            n = torch.floor(units.square().sum(-1, keepdim=True) * 256 / h.shape[-1])
+            root = fixed_point.integer_root(n).clamp_min(1)
+            error = (torch.floor((1024 * units + root) / (2 * root)) * 2.0**-NORM).float() - y
+        y = y + error
+    return y.clamp(-INT8_MAX / 2**NORM, INT8_MAX / 2**NORM)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, sight: Tensor, quantise: bool) -> Tensor:
+    """Attention with weights (1 - (best - score) / range)_+ squared, a sparse relative of softmax (entmax with
+    alpha 1.5, Peters et al. 2019) that integers compute without an exponential.
+
+    q (B, h, n, c), k, v (B, h, m, c), sight (B, n) slots in sight -> (B, h, n, c), not yet rounded.
+    """
+    unit = 2.0 ** -(2 * HEAD)  # of a score
+    score = q @ k.transpose(-1, -2)  # (B, h, n, m)
+    hidden = torch.arange(k.shape[2], device=k.device) >= sight[:, None, :, None]
+    score = score.masked_fill(hidden, -1e4)
+    gap = (score.amax(-1, keepdim=True) - score) * (1 / (unit * 2**fixed_point.SCORE_SHIFT))
+    if quantise:
+        gap = gap + (torch.floor(gap) - gap).detach()
+    t = (fixed_point.SCORE_TOP - gap).clamp_min(0)
+    e = t * t * 2.0**-10
+    if quantise:
+        e = e + (torch.floor(e) - e).detach()
+    return (e @ v) / e.sum(-1, keepdim=True)
+
+
+class Layer(nn.Module):
+    """Pre-norm transformer layer over packed rows; keys and values come from the rows `source`."""
+
+    def __init__(self, config: PriorConfig, depth: int):
+        super().__init__()
+        d, self.heads = config.dim, config.heads
+        self.query = FixedLinear(d, d)
+        self.key_value = FixedLinear(d, 2 * d)
+        self.out = FixedLinear(d, d, scale=0.5 / depth**0.5)
+        self.wide = FixedLinear(d, config.hidden, scale=1.4)
+        self.narrow = FixedLinear(config.hidden, d, scale=0.5 / depth**0.5)
+
+    def forward(self, h: Tensor, source: Tensor, buckets: list[Bucket], query: bool, quantise: bool) -> Tensor:
+        """h (rows, d) stream, source (rows, d) normalised -> h. query: sight of queries, else of memory rows."""
+        q = snap(self.query(normalise(h, quantise), quantise, NORM), HEAD, INT8_MAX, quantise)
+        kv = snap(self.key_value(source, quantise, NORM), HEAD, INT8_MAX, quantise)
+        mixed = torch.zeros_like(q)
+        for b in buckets:
+            def split(z: Tensor, b=b) -> Tensor:  # (rows, d) -> (tiles, heads, length, c)
+                padded = z.new_zeros(b.tiles * b.length, z.shape[1]).index_copy(0, b.at, z[b.row])
+                return padded.view(b.tiles, b.length, self.heads, -1).transpose(1, 2)
+
+            sight = torch.ones(b.tiles * b.length, dtype=torch.int64, device=h.device)
+            sight[b.at] = b.query_sight if query else b.memory_sight
+            k, v = kv.chunk(2, -1)
+            got = attend(split(q), split(k), split(v), sight.view(b.tiles, b.length), quantise)
+            got = got.transpose(1, 2).reshape(b.tiles * b.length, -1)[b.at]
+            mixed = mixed.index_copy(0, b.row, got.to(mixed.dtype))
+        mixed = snap(mixed, HEAD, INT8_MAX, quantise)
+        h = _add(h, self.out(mixed, quantise, HEAD), quantise)
+        wide = snap(self.wide(normalise(h, quantise), quantise, NORM), HEAD, INT8_MAX, quantise)
+        return _add(h, self.narrow(wide.clamp_min(0), quantise, HEAD), quantise)
+
+
+def _add(h: Tensor, delta: Tensor, quantise: bool) -> Tensor:
+    """Residual sum on the grid of the stream."""
+    delta = snap(delta.float(), STREAM, 2**22, quantise)
+    return (h + delta).clamp(-STREAM_MAX / 2**STREAM, STREAM_MAX / 2**STREAM)
+
+
+class DQTransformer(nn.Module):
+    """forward: PriorBatch -> per step logits of codes (n, K) in nats and of map bits (m,) or None."""
+
+    def __init__(self, config: PriorConfig):
+        super().__init__()
+        self.config = config
+        ladder, d = config.ladder, config.dim
+        steps = range(len(ladder))
+        self.content = nn.Parameter(torch.randn(context.embedding_rows(ladder), config.embedding))
+        self.label = nn.Parameter(0.5 * torch.randn(1 + len(config.classes), d))
+        self.position = nn.ParameterList(
+            nn.Parameter(0.5 * torch.randn((config.tile * ladder.side(s)) ** 2, d)) for s in steps)
+        hot = 9 * (len(ladder) + 1)
+        self.near = nn.ModuleList(FixedLinear(context.slots(s) * config.embedding + hot, d) for s in steps)
+        self.token = nn.ModuleList(FixedLinear(config.embedding, d) for _ in steps)
+        self.position_stack = nn.ModuleList(Layer(config, config.position_layers) for _ in range(config.position_layers))
+        self.content_stack = nn.ModuleList(Layer(config, config.content_layers) for _ in range(config.content_layers))
+        self.head = nn.ModuleList(FixedLinear(d, k, shared=True, scale=0.3) for k in ladder.codebook_sizes)
+        self.map_wide = nn.ModuleList(FixedLinear(d + 24, config.map_hidden) for _ in steps[1:])
+        self.map_head = nn.ModuleList(FixedLinear(config.map_hidden, 1, shared=True) for _ in steps[1:])
+
+    def _embed(self, batch: PriorBatch, quantise: bool) -> tuple[Tensor, Tensor]:
+        """(queries, memory) (rows, d): what is known of a cell without and with its own code."""
+        d = self.config.dim
+        content = snap(self.content, fixed_point.CONTENT, fixed_point.CONTENT_MAX, quantise)
+        label = snap(self.label, STREAM, STREAM_MAX, quantise)[batch.label]  # (tiles, d)
+        query = label.new_zeros(batch.rows, d).index_copy(0, torch.arange(len(label), device=label.device), label)
+        memory = query
+        hot_width = 9 * (len(self.config.factors) + 1)
+        for s, step in enumerate(batch.steps):
+            hot = content.new_zeros(len(step.row), hot_width).scatter_(1, step.hot, 1.0)
+            near = torch.cat([F.embedding(step.near, content).flatten(1), hot], 1)
+            place = snap(self.position[s], STREAM, STREAM_MAX, quantise)[step.position]
+            own = _add(place, self.near[s](near, quantise, fixed_point.CONTENT), quantise)
+            code = F.embedding(step.code + context.first_row(self.config.ladder, s), content)
+            query = query.index_copy(0, step.row, own)
+            memory = memory.index_copy(0, step.row, _add(own, self.token[s](code, quantise, fixed_point.CONTENT), quantise))
+        return query, memory
+
+    def forward(self, batch: PriorBatch, quantise: bool = False) -> tuple[list[Tensor], list[Tensor | None]]:
+        query, memory = self._embed(batch, quantise)
+        for layer in self.position_stack:
+            memory = layer(memory, normalise(memory, quantise), batch.buckets, False, quantise)
+        memory = normalise(memory, quantise)
+        for layer in self.content_stack:
+            query = layer(query, memory, batch.buckets, True, quantise)
+        query = normalise(query, quantise)
+        logits, maps = [], []
+        for s, step in enumerate(batch.steps):
+            z = self.head[s](query[step.row], quantise, NORM).float()
+            logits.append(snap(z, LOGIT, 2**20, quantise))
+            maps.append(self._map(s, step, memory, quantise) if step.map_rows is not None else None)
+        return logits, maps
+
+    def _map(self, s: int, step: StepBatch, memory: Tensor, quantise: bool) -> Tensor:
+        """Logit (m,) that a region refines to step s."""
+        mean = snap(memory[step.map_rows].mean(1), NORM, INT8_MAX, quantise)  # (m, d)
+        hot = mean.new_zeros(len(mean), 24).scatter_(1, step.map_hot, 1.0)
+        wide = self.map_wide[s - 1](torch.cat([mean, hot], 1), quantise, NORM)
+        wide = snap(wide, HEAD, INT8_MAX, quantise).clamp_min(0)
+        return snap(self.map_head[s - 1](wide, quantise, HEAD)[:, 0].float(), LOGIT, 2**20, quantise)

@@ -1,0 +1,46 @@
+"""From the trained network to the integers that model files hold."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dqcodec.prior import fixed_point as fp
+from dqcodec.prior.network import DQTransformer, FixedLinear
+from dqcodec.prior.probabilities import exp_table, map_table
+
+# Grid of each linear layer's input, by the first or last part of its name.
+_INPUT = {"near": fp.CONTENT, "token": fp.CONTENT, "head": fp.NORM, "map_wide": fp.NORM, "map_head": fp.HEAD,
+          "query": fp.NORM, "key_value": fp.NORM, "out": fp.HEAD, "wide": fp.NORM, "narrow": fp.HEAD}
+
+
+def quantised(network: DQTransformer) -> dict[str, np.ndarray]:
+    """Integer tensors of a prior by name: weight int8, bias int32 and exponent uint8 of each linear layer,
+    embeddings int8 and int16, and the two tables."""
+    found: dict[str, np.ndarray] = {"exp_table": exp_table(), "map_table": map_table()}
+    with torch.no_grad():
+        found["content"] = _grid(network.content, fp.CONTENT, fp.CONTENT_MAX).astype(np.int8)
+        found["label"] = _grid(network.label, fp.STREAM, fp.STREAM_MAX).astype(np.int16)
+        for s, position in enumerate(network.position):
+            found[f"position.{s}"] = _grid(position, fp.STREAM, fp.STREAM_MAX).astype(np.int16)
+        for name, module in network.named_modules():
+            if isinstance(module, FixedLinear):
+                parts = name.split(".")
+                found |= _linear(name, module, _INPUT.get(parts[0]) or _INPUT[parts[-1]])
+    return found
+
+
+def _grid(x: Tensor, exponent: int, most: int) -> np.ndarray:
+    return torch.floor(x.float() * 2**exponent + 0.5).clamp(-most, most).cpu().numpy()
+
+
+def _linear(name: str, module: FixedLinear, exponent_in: int) -> dict[str, np.ndarray]:
+    exponent = fp.weight_exponents(module.weight, module.shared)  # (rows,)
+    weight = torch.floor(module.weight * fp.power_of_two(exponent)[:, None] + 0.5).clamp(-fp.INT8_MAX, fp.INT8_MAX)
+    bias = torch.floor(module.bias * fp.power_of_two(exponent + exponent_in) + 0.5)
+    return {
+        f"{name}.weight": weight.cpu().numpy().astype(np.int8),
+        f"{name}.bias": bias.cpu().numpy().astype(np.int32),
+        f"{name}.exponent": exponent.cpu().numpy().astype(np.uint8),
+    }

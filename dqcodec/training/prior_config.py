@@ -1,0 +1,53 @@
+"""Configuration of a prior's training run."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from dqcodec.errors import ConfigError
+from dqcodec.training.config import OptimConfig, build_section, read_mapping
+
+
+@dataclass(frozen=True)
+class PriorTrainConfig:
+    """model: fields of PriorConfig, less the ladder, which the DQ-VAE brings, and classes, which the data do.
+
+    symbols: codes and map bits of a batch, about. window: side in regions of the largest piece of a picture.
+    raster: share of batches in raster order. quantise_from: share of the run after which weights and
+    values lie on the integers' grid. classless: share of labelled pictures whose label is dropped, for
+    classifier-free guidance (Ho & Salimans 2022). steps, hours: as in TrainConfig.
+    """
+
+    model: dict = field(default_factory=dict)
+    optim: OptimConfig = OptimConfig(lr=1e-3, betas=(0.9, 0.98), weight_decay=0.01, warmup_steps=100, final=0.02)
+    symbols: int = 8000
+    window: int = 24
+    raster: float = 0.1
+    quantise_from: float = 0.6
+    classless: float = 0.15
+    steps: int = 100_000
+    hours: float = 0.0
+    seed: int = 0
+    checkpoint_every: int = 100
+    valid_every: int = 200
+    log_every: int = 10
+
+    def to_dict(self) -> dict:
+        return asdict(self)
+
+
+def from_dict(values: dict, where: str = "configuration") -> PriorTrainConfig:
+    """PriorTrainConfig from nested dicts; raises ConfigError naming an unknown key."""
+    values = dict(values)
+    if "optim" in values:
+        values["optim"] = build_section(OptimConfig, dict(values["optim"]), f"{where}, section optim")
+    config = build_section(PriorTrainConfig, values, where)
+    if not 0 < config.quantise_from <= 1:
+        raise ConfigError(f"{where}: quantise_from must lie in (0, 1]")
+    return config
+
+
+def load(path: str | Path) -> PriorTrainConfig:
+    """PriorTrainConfig from a .yaml or .json file, or from the name of a packaged config."""
+    return from_dict(*read_mapping(path))

@@ -1,0 +1,240 @@
+"""Training of the DQ-Transformer on tokens of a frozen DQ-VAE.
+
+Imports only torch, numpy, pillow and safetensors. Batches are drawn from (seed, step), so a stopped and
+resumed run continues with the batches that it would have seen.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from dqcodec.bitstream.tokens import Tokens
+from dqcodec.errors import ConfigError, DataError
+from dqcodec.prior.batch import pack
+from dqcodec.prior.config import PriorConfig
+from dqcodec.prior.network import DQTransformer, PriorBatch
+from dqcodec.training import checkpoint
+from dqcodec.training.ema import WeightAverage
+from dqcodec.training.log import CsvLog
+from dqcodec.training.prior_config import PriorTrainConfig
+from dqcodec.training.schedule import learning_rate
+from dqcodec.training.token_cache import TokenCache, load_or_encode
+
+VALID_SHARES = (0.0, 0.25, 0.5, 0.75)  # budgets of validation, geometric between coarsest and finest
+
+
+@dataclass(frozen=True)
+class PriorFolders:
+    """vae: model file of the frozen DQ-VAE. data: pictures or shards. valid: pictures to validate on, or None."""
+
+    vae: Path
+    data: tuple[Path, ...]
+    out: Path
+    valid: Path | None = None
+
+
+class PriorBatches:
+    """Batches by step number, prepared one ahead by a thread."""
+
+    def __init__(self, cache: TokenCache, config: PriorTrainConfig, prior: PriorConfig):
+        self.cache, self.config, self.prior = cache, config, prior
+        self._pool = ThreadPoolExecutor(1)
+        self._ahead: dict[int, object] = {}
+
+    def __call__(self, step: int) -> PriorBatch:
+        for s in (step, step + 1):
+            if s not in self._ahead:
+                self._ahead[s] = self._pool.submit(self._make, s)
+        return self._ahead.pop(step).result()
+
+    def _make(self, step: int) -> PriorBatch:
+        rng = np.random.Generator(np.random.Philox(key=[self.config.seed, step]))
+        images: list[Tokens] = []
+        labels: list[int] = []
+        symbols = 0
+        while symbols < self.config.symbols:
+            tokens, label = self._sample(rng)
+            images.append(tokens)
+            labels.append(label)
+            symbols += sum(int((c >= 0).sum()) for c in tokens.codes)
+        raster = rng.random() < self.config.raster
+        return pack(replace(self.prior, order="raster") if raster else self.prior, images, labels)
+
+    def _sample(self, rng: np.random.Generator) -> tuple[Tokens, int]:
+        i = int(rng.integers(len(self.cache)))
+        rows, cols = self.cache[i].distortion.shape[1:]
+        height, width = min(rows, self.config.window), min(cols, self.config.window)
+        top, left = int(rng.integers(rows - height + 1)), int(rng.integers(cols - width + 1))
+        piece = self.cache.window(i, top, left, height, width)
+        noise = np.exp(0.2 * rng.standard_normal((height, width)))
+        share = float(np.clip(rng.uniform(-0.05, 0.9), 0, 1))
+        label = piece.label if rng.random() >= self.config.classless else 0
+        return self.cache.tokens(piece, share, noise), label
+
+    def close(self) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+
+def losses(network: DQTransformer, batch: PriorBatch, quantise: bool) -> list[tuple[torch.Tensor, int]]:
+    """Sums in nats and numbers of symbols: codes of each step, then map bits of each step but the first."""
+    logits, maps = network(batch, quantise)
+    found = [(F.cross_entropy(z, s.code, reduction="sum"), len(s.code)) for z, s in zip(logits, batch.steps, strict=True)]
+    for z, s in zip(maps, batch.steps, strict=True):
+        if z is not None:
+            found.append((F.binary_cross_entropy_with_logits(z, s.map_bit, reduction="sum"), len(z)))
+    return found
+
+
+class PriorTrainer:
+    """One run. `run()` trains to the end of its schedule or until `should_stop()`."""
+
+    def __init__(self, config: PriorTrainConfig, folders: PriorFolders, device: str = "cpu", resume: bool = False,
+                 init: Path | None = None, progress: Callable[[int, int], None] = lambda done, total: None):
+        self.config, self.folders, self.device = config, folders, torch.device(device)
+        if not resume and (folders.out / checkpoint.NAME).exists():
+            raise DataError(f"{folders.out}: already holds a run; add --resume to go on, or choose another --out")
+        torch.manual_seed(config.seed)
+        self.cache = load_or_encode(folders.out / "tokens.safetensors", folders.vae, list(folders.data), True, progress)
+        ladder = self.cache.ladder
+        try:
+            self.prior = PriorConfig.from_dict({
+                **config.model, "factors": ladder.factors, "codebook_sizes": ladder.codebook_sizes,
+                "classes": self.cache.classes})
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"section model: {error}") from error
+        self.network = DQTransformer(self.prior).to(self.device)
+        if init is not None and not resume:
+            self.network.load_state_dict(checkpoint.initial_weights(init, self.device))
+        self.optimiser = self._adam()
+        self.average = WeightAverage(self.network, config.optim.ema_decay)
+        self.step, self.elapsed = 0, 0.0
+        if resume:
+            state = checkpoint.load(folders.out, self.device)
+            self.network.load_state_dict(state["model"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.average.state, self.average.updates = state["ema"], state["ema_updates"]
+            self.step, self.elapsed = state["step"], state["elapsed"]
+        self.batches = PriorBatches(self.cache, config, self.prior)
+        self.valid = self._valid_batches()
+        self.log = CsvLog(folders.out / "log.csv", self.step if resume else None)
+        self.valid_log = CsvLog(folders.out / "valid.csv", self.step + 1 if resume else None)
+
+    def _adam(self) -> torch.optim.Optimizer:
+        o = self.config.optim
+        # Decay on matrices alone: biases and embeddings of rare codes would only shrink.
+        matrices = [p for n, p in self.network.named_parameters() if n.endswith(".weight")]
+        rest = [p for n, p in self.network.named_parameters() if not n.endswith(".weight")]
+        groups = [{"params": matrices, "weight_decay": o.weight_decay}, {"params": rest, "weight_decay": 0.0}]
+        return torch.optim.AdamW(groups, o.lr, betas=o.betas, fused=True)
+
+    def _valid_batches(self) -> list[PriorBatch]:
+        if self.folders.valid is None:
+            return []
+        path = self.folders.out / "valid_tokens.safetensors"
+        cache = load_or_encode(path, self.folders.vae, [self.folders.valid], False)
+        side = self.config.window
+        batches = []
+        for share in VALID_SHARES:
+            pieces = [cache.window(i, 0, 0, side, side) for i in range(min(8, len(cache)))]
+            batches.append(pack(self.prior, [cache.tokens(p, share) for p in pieces]))
+        return batches
+
+    def save(self) -> None:
+        """Write the checkpoint of the state after `self.step` steps."""
+        checkpoint.save(self.folders.out, {
+            "config": self.config.to_dict(), "prior": self.prior.to_dict(), "model": self.network.state_dict(),
+            "optimiser": self.optimiser.state_dict(), "ema": self.average.state,
+            "ema_updates": self.average.updates, "step": self.step, "elapsed": self.elapsed,
+        })
+
+    @property
+    def progress(self) -> float:
+        by_time = self.elapsed / (self.config.hours * 3600) if self.config.hours else 0.0
+        return max(self.step / self.config.steps, by_time)
+
+    def run(self, report: Callable[[dict], None] = lambda row: None,
+            should_stop: Callable[[], bool] = lambda: False) -> None:
+        """Train; `report` gets each logged row. Always leaves a checkpoint, also on an exception."""
+        c = self.config
+        begin, base = time.monotonic(), self.elapsed
+        looked = -1
+        try:
+            while self.progress < 1 and not should_stop():
+                row = self._one_step()
+                self.elapsed = base + time.monotonic() - begin
+                self.step += 1
+                if self.step % c.log_every == 0:
+                    row = {"step": self.step - 1, "hours": round(self.elapsed / 3600, 4), **row}
+                    self.log.write(row)
+                    report(row)
+                if self.step % c.valid_every == 0:
+                    self.look()
+                    looked = self.step
+                if self.step % c.checkpoint_every == 0:
+                    self.save()
+            if looked != self.step and self.progress >= 1:
+                self.look()
+        finally:
+            self.save()
+            self.batches.close()
+
+    def _one_step(self) -> dict:
+        start = time.monotonic()
+        rate = learning_rate(self.config.optim, self.step, self.progress)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        quantise = self.progress >= self.config.quantise_from
+        batch = self.batches(self.step).to(self.device)
+        self.network.train()
+        with torch.autocast(self.device.type, torch.bfloat16):
+            found = losses(self.network, batch, quantise)
+        symbols = sum(n for _, n in found)
+        loss = sum(nats for nats, _ in found) / symbols
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.config.optim.grad_clip)
+        if torch.isfinite(norm):  # one bad batch must not poison the weights
+            self.optimiser.step()
+        self.average.update(self.network)
+        seconds = time.monotonic() - start
+        figures = {"lr": rate, "symbols_s": round(symbols / seconds), "bits": loss.item() / math.log(2),
+                   "grad_norm": float(norm), "integers": int(quantise)}
+        return figures | _bits(found, len(self.prior.factors))
+
+    @torch.no_grad()
+    def look(self) -> dict[str, float]:
+        """Bits per symbol on the validation pictures with averaged weights, as floats and as integers."""
+        if not self.valid:
+            return {}
+        kept = {k: v.clone() for k, v in self.network.state_dict().items()}
+        self.network.load_state_dict(self.average.state)
+        self.network.eval()
+        row: dict[str, float] = {"step": self.step, "hours": round(self.elapsed / 3600, 4)}
+        for quantise in (False, True):
+            totals: list[tuple[torch.Tensor, int]] = []
+            for share, batch in zip(VALID_SHARES, self.valid, strict=True):
+                found = losses(self.network, batch.to(self.device), quantise)
+                bits = sum(float(nats) for nats, _ in found) / math.log(2)
+                row[f"{'integer' if quantise else 'float'}@{share}"] = bits / sum(n for _, n in found)
+                totals = [(a + c, b + d) for (a, b), (c, d) in zip(totals, found, strict=True)] if totals else found
+            names = _bits(totals, len(self.prior.factors))
+            row |= {f"{k}_{'integer' if quantise else 'float'}": v for k, v in names.items()}
+        self.network.load_state_dict(kept)
+        self.valid_log.write(row)
+        return row
+
+
+def _bits(found: list[tuple[torch.Tensor, int]], steps: int) -> dict[str, float]:
+    """Bits per symbol of each kind."""
+    names = [f"code_{s}" for s in range(steps)] + [f"map_{s}" for s in range(1, steps)]
+    return {name: float(nats) / max(1, n) / math.log(2) for name, (nats, n) in zip(names, found, strict=True)}

@@ -1,0 +1,146 @@
+"""Tokens of training pictures, from a frozen DQ-VAE, kept on disk: they do not change while a prior trains.
+
+A region's codes do not depend on the levels around it (models/ladder.py), so a picture is encoded once,
+with all codes of all steps, and any budget is drawn from that later.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.numpy import load_file, save_file
+
+from dqcodec.bitstream.tokens import ABSENT, Ladder, Tokens
+from dqcodec.errors import DataError
+from dqcodec.models.allocation import levels_for_bits
+from dqcodec.networks import analyse
+from dqcodec.training.data import Pictures
+from dqcodec.weights.model_file import Model
+from dqcodec.weights.registry import read_header
+
+_LABELLED = re.compile(r"(\d+)_\d+$")
+SHORTEST, LONGEST = 1.0, 0.7  # range of budgets: levels' bits, and this share of the highest level's
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """All codes of one picture. codes: per step (rows * side, cols * side) uint16; distortion (L, rows, cols)."""
+
+    codes: list[np.ndarray]
+    distortion: np.ndarray
+    label: int
+
+
+class TokenCache:
+    """Encoded pictures, all of one model. label 0 is "no class", label i + 1 class i."""
+
+    def __init__(self, arrays: dict[str, np.ndarray], ladder: Ladder, classes: tuple[str, ...]):
+        self.ladder, self.classes = ladder, classes
+        self._arrays = arrays
+        self._size, self._label = arrays["size"], arrays["label"]  # (N, 2) regions, (N,)
+        regions = np.concatenate([[0], np.cumsum(self._size.prod(1))])
+        self._offset = regions
+        bits = np.cumsum([ladder.side(s) ** 2 * np.log2(k) for s, k in enumerate(ladder.codebook_sizes)])
+        self._bits = torch.from_numpy(bits.astype(np.float32))
+
+    def __len__(self) -> int:
+        return len(self._size)
+
+    def __getitem__(self, i: int) -> Encoded:
+        rows, cols = self._size[i]
+        a, b = self._offset[i], self._offset[i + 1]
+        codes = []
+        for s in range(len(self.ladder)):
+            side = self.ladder.side(s)
+            cells = self._arrays[f"codes.{s}"][a * side * side : b * side * side]
+            codes.append(cells.reshape(rows * side, cols * side))
+        distortion = self._arrays["distortion"][a:b].T.reshape(-1, rows, cols)
+        return Encoded(codes, distortion, int(self._label[i]))
+
+    def window(self, i: int, top: int, left: int, rows: int, cols: int) -> Encoded:
+        """Regions top.., left.. of picture i, at most rows x cols of them."""
+        whole = self[i]
+        codes = []
+        for s, grid in enumerate(whole.codes):
+            side = self.ladder.side(s)
+            codes.append(grid[top * side : (top + rows) * side, left * side : (left + cols) * side])
+        return Encoded(codes, whole.distortion[:, top : top + rows, left : left + cols], whole.label)
+
+    def tokens(self, encoded: Encoded, share: float, noise: np.ndarray | None = None) -> Tokens:
+        """Tokens at a budget: share 0 is the coarsest, 1 the finest, geometric between.
+
+        noise: (rows, cols) factors on the predicted distortions.
+        """
+        d = torch.from_numpy(encoded.distortion.astype(np.float32))
+        if noise is not None:
+            d = d * torch.from_numpy(noise.astype(np.float32))
+        rows, cols = d.shape[1:]
+        low, high = float(self._bits[0]), float(self._bits[-1])
+        budget = torch.tensor([low * (high / low) ** share * rows * cols])
+        levels = levels_for_bits(d[None], self._bits, budget)[0].numpy().astype(np.uint8)
+        codes = []
+        for s, grid in enumerate(encoded.codes):
+            side = self.ladder.side(s)
+            present = np.repeat(np.repeat(levels >= s, side, 0), side, 1)
+            codes.append(np.where(present, grid, ABSENT).astype(np.int32))
+        return Tokens(cols * self.ladder.region, rows * self.ladder.region, levels, tuple(codes))
+
+
+def encode(model: Path, data: list[Path], flips: bool, progress=lambda done, total: None) -> TokenCache:
+    """Encode all pictures of `data` (and their mirror images) with the model file `model`."""
+    loaded = Model.read(model)
+    pictures = Pictures(data, cache_bytes=0)
+    classes = _classes(data)
+    ladder = loaded.config.ladder
+    codes: list[list[np.ndarray]] = [[] for _ in ladder.factors]
+    distortion, size, label = [], [], []
+    for i in range(len(pictures)):
+        pixels = pictures[i]
+        for mirrored in (False, True) if flips else (False,):
+            found = analyse(loaded.vae, np.ascontiguousarray(pixels[:, ::-1] if mirrored else pixels),
+                            torch.device("cpu"))
+            for s, grid in enumerate(found.codes):
+                codes[s].append(grid.astype(np.uint16).reshape(-1))
+            count, rows, cols = found.distortion.shape
+            distortion.append(found.distortion.reshape(count, -1).T.astype(np.float32))
+            size.append((rows, cols))
+            match = _LABELLED.search(Path(pictures.name(i)).stem) if classes else None
+            label.append(int(match[1]) + 1 if match and int(match[1]) < len(classes) else 0)
+        progress(i + 1, len(pictures))
+    arrays = {f"codes.{s}": np.concatenate(c) for s, c in enumerate(codes)}
+    arrays |= {"distortion": np.concatenate(distortion), "size": np.array(size), "label": np.array(label)}
+    return TokenCache(arrays, ladder, classes)
+
+
+def _classes(data: list[Path]) -> tuple[str, ...]:
+    """Class names of the first folder with a classes.json (a list, or a mapping from index to name)."""
+    for folder in data:
+        path = folder / "classes.json"
+        if path.exists():
+            names = json.loads(path.read_text())
+            return tuple(names[str(i)] for i in range(len(names))) if isinstance(names, dict) else tuple(names)
+    return ()
+
+
+def load_or_encode(path: Path, model: Path, data: list[Path], flips: bool, progress=lambda d, t: None) -> TokenCache:
+    """The cache file `path`, made now if it is not there. Raises DataError if another model made it."""
+    fingerprint = read_header(model)["fingerprint"]
+    if not path.exists():
+        cache = encode(model, data, flips, progress)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        note = {"fingerprint": fingerprint, "classes": json.dumps(cache.classes)}
+        temporary = path.with_suffix(".part")
+        save_file(cache._arrays, temporary, note)
+        os.replace(temporary, path)
+        return cache
+    header = read_header(path)
+    if header.get("fingerprint") != fingerprint:
+        raise DataError(f"{path}: tokens of model {header.get('fingerprint')}, not {fingerprint}: remove the file")
+    ladder = Model.read(model).config.ladder
+    return TokenCache(load_file(path), ladder, tuple(json.loads(header["classes"])))
