@@ -29,7 +29,7 @@ def check(source: Path, packed: Path, unpacked: Path, rate: float) -> dict:
     data = packed.read_bytes()
     width, height = Image.open(source).size
     model = find(bitstream.inspect(data).header.fingerprint)
-    again = bitstream.write(codec.tokens_of(data), model.tables)
+    again = bitstream.write(codec.tokens_of(data), model.entropy)
     bpp = 8 * len(data) / (width * height)
     share = bpp / rate
     good = 1 - TOLERANCE <= share <= 1 and again == data and Image.open(unpacked).size == (width, height)

@@ -73,7 +73,7 @@ def compress(
     plan = rate.plan(analysis, loaded.tables)
 
     def write(levels) -> bytes:
-        return bitstream.write(plan.tokens(levels), loaded.tables, extras=extras, grey=picture.grey)
+        return bitstream.write(plan.tokens(levels), loaded.entropy, extras=extras, grey=picture.grey)
 
     if bpp is not None:
         size = int(bpp * width * height / 8)
@@ -117,11 +117,11 @@ def decode(
     header = bitstream.inspect(data).header
     if header.width * header.height <= max_pixels:
         loaded = _model_for(header.fingerprint, model)
-        step = None if upto is None else loaded.tables.ladder.last_step_of_grain(upto)
+        step = None if upto is None else loaded.config.ladder.last_step_of_grain(upto)
     else:
         loaded, step = None, None  # `read` refuses the size by name
     parsed = bitstream.read(
-        data, lambda mark: loaded.tables, max_pixels=max_pixels, partial=partial, upto_step=step
+        data, lambda mark: loaded.entropy, max_pixels=max_pixels, partial=partial, upto_step=step
     )
     from dqcodec import networks  # torch: not before the file has proved sound
 
@@ -137,7 +137,7 @@ def decode(
 
 def tokens_of(data: bytes, model: str | None = None, max_pixels: int = MAX_PIXELS) -> bitstream.Tokens:
     """Grain map and codes of a .dq file, without decoding pixels."""
-    return bitstream.read(data, lambda mark: _model_for(mark, model).tables, max_pixels=max_pixels).tokens
+    return bitstream.read(data, lambda mark: _model_for(mark, model).entropy, max_pixels=max_pixels).tokens
 
 
 def _model_for(mark: bytes, name: str | None):

@@ -35,7 +35,7 @@ def describe(data: bytes, model: str | None = None) -> dict:
     try:
         loaded = registry.load(model) if model else registry.find(header.fingerprint)
         facts["model"] = loaded.name
-        ladder = loaded.tables.ladder
+        ladder = loaded.config.ladder
         facts["grains"] = [f"f{factor}" for factor in ladder.factors]
         if layout.problem is None:
             tokens = codec.tokens_of(data, model)

@@ -173,7 +173,7 @@ def model_of(fingerprint: bytes, name: str | None = None) -> Model:
 
 
 def _entropy(model: Model) -> CodeModel:
-    return model.tables
+    return model.entropy
 
 
 def _contents(tokens: Tokens, model: Model, grey: bool, vectors: bool) -> TokenFile:

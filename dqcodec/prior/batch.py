@@ -10,14 +10,13 @@ import torch
 from dqcodec.bitstream.tokens import Tokens
 from dqcodec.prior import context, sequence
 from dqcodec.prior.config import PriorConfig
-from dqcodec.prior.network import Bucket, PriorBatch, StepBatch
+from dqcodec.prior.network import PriorBatch, StepBatch
 
 
 @dataclass(frozen=True)
 class _Image:
     rows: list[sequence.StepRows]
     tiles: int
-    length: int
     arrays: list[dict[str, np.ndarray]]  # per step
 
 
@@ -26,7 +25,7 @@ def _image(config: PriorConfig, tokens: Tokens) -> _Image:
     down, across = sequence.tile_grid(config, *tokens.levels.shape)
     base = np.ones(down * across, np.int64)
     rows, arrays = [], []
-    row_of_cell, first = None, 0
+    row_of_cell = None
     for step in range(len(ladder)):
         levels = np.minimum(tokens.levels, step)
         cells = sequence.step_rows(config, step, levels, base)
@@ -44,12 +43,11 @@ def _image(config: PriorConfig, tokens: Tokens) -> _Image:
         if step:
             found |= _map(config, step, tokens.levels, row_of_cell)
         row_of_cell = np.full(levels.size * side * side, -1)
-        row_of_cell[cells.cell] = first + np.arange(len(cells))  # among the image's rows
-        first += len(cells)
+        row_of_cell[cells.cell] = np.arange(len(cells))
         base = base + np.bincount(cells.tile, minlength=len(base))
         rows.append(cells)
         arrays.append(found)
-    return _Image(rows, down * across, int(base.max()), arrays)
+    return _Image(rows, down * across, arrays)
 
 
 def _map(config: PriorConfig, step: int, levels: np.ndarray, row_of_cell: np.ndarray) -> dict[str, np.ndarray]:
@@ -67,33 +65,23 @@ def pack(config: PriorConfig, images: list[Tokens], labels: list[int] | None = N
     """A batch of the tokens of some images; labels: class label of each, 0 for none."""
     parts = [_image(config, tokens) for tokens in images]
     labels = [0] * len(parts) if labels is None else labels
-    starts = sum(p.tiles for p in parts)
     steps: list[dict[str, list[np.ndarray]]] = [{"row": []} for _ in config.factors]
-    image_rows = []  # per image, per step: rows of the packed batch
-    at = starts
-    for s in range(len(config.factors)):
-        for i, part in enumerate(parts):
-            n = len(part.rows[s])
-            rows = np.arange(at, at + n)
-            at += n
-            steps[s]["row"].append(rows)
-            image_rows.append((i, rows))
+    starts, sights = [0], []
+    for part in parts:
+        length = 1 + sum(np.bincount(r.tile, minlength=part.tiles) for r in part.rows)  # (tiles,)
+        begin = starts[-1] + np.cumsum(length) - length
+        starts += [int(b) for b in begin + length]
+        sight = np.ones((2, int(length.sum())), np.int64)
+        own = []  # rows of the image's tokens, step after step
+        for s, rows in enumerate(part.rows):
+            own.append(begin[rows.tile] + rows.slot)
+            sight[:, own[-1] - begin[0]] = rows.query_sight, rows.memory_sight
+            steps[s]["row"].append(own[-1])
             for name, value in part.arrays[s].items():
+                value = own[s - 1][value] if name == "map_rows" else value
                 steps[s].setdefault(name, []).append(value)
-    own = [np.concatenate([rows for j, rows in image_rows if j == i]) for i in range(len(parts))]
-    for s in range(1, len(config.factors)):
-        steps[s]["map_rows"] = [own[i][rows] for i, rows in enumerate(steps[s]["map_rows"])]
-    buckets, tile = [], 0
-    for i, part in enumerate(parts):
-        begin = np.arange(part.tiles)
-        where = np.concatenate([begin * part.length] + [r.tile * part.length + r.slot for r in part.rows])
-        one = np.ones(part.tiles, np.int64)
-        query = np.concatenate([one] + [r.query_sight for r in part.rows])
-        memory = np.concatenate([one] + [r.memory_sight for r in part.rows])
-        rows = np.concatenate([tile + begin, own[i]])
-        buckets.append(Bucket(*map(torch.from_numpy, (rows, where)), part.tiles, part.length,
-                              torch.from_numpy(query), torch.from_numpy(memory)))
-        tile += part.tiles
+        sights.append(sight)
     tensors = [StepBatch(**{k: torch.from_numpy(np.concatenate(v)) for k, v in step.items()}) for step in steps]
-    label = torch.from_numpy(np.repeat(labels, [p.tiles for p in parts]).astype(np.int64))
-    return PriorBatch(label, at, tensors, buckets)
+    label = np.repeat(labels, [p.tiles for p in parts]).astype(np.int64)
+    query, memory = torch.from_numpy(np.concatenate(sights, 1))
+    return PriorBatch(torch.from_numpy(label), starts, query, memory, tensors)

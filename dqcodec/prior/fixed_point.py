@@ -22,17 +22,26 @@ EXP_SIZE = 512  # entries of the exponential table, one for each 1/32 nat
 MAP_LOW, MAP_HIGH = 64, 65472  # bounds of a map bit's frequency
 
 
+class _Snap(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x: Tensor, exponent: int, most: int, quantise: bool) -> Tensor:
+        limit = most / 2**exponent
+        ctx.save_for_backward(x.abs() <= limit)
+        if not quantise:
+            return x.clamp(-limit, limit)
+        return (x * 2.0**exponent).add_(0.5).floor_().mul_(2.0**-exponent).clamp_(-limit, limit)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        return grad * ctx.saved_tensors[0], None, None, None
+
+
 def snap(x: Tensor, exponent: int, most: int, quantise: bool) -> Tensor:
     """x on the grid of 2**-exponent, at most `most` units in size; the gradient passes straight through.
 
     Values beyond the limits get no gradient. Without `quantise` only the limits hold.
     """
-    limit = most / 2**exponent
-    if quantise:
-        with torch.no_grad():
-            error = torch.floor(x * 2**exponent + 0.5) * 2.0**-exponent - x
-        x = x + error
-    return x.clamp(-limit, limit)
+    return _Snap.apply(x, exponent, most, quantise)
 
 
 def power_of_two(n: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dqcodec.prior import context, fixed_point
+from dqcodec.prior.attention import attend
 from dqcodec.prior.config import PriorConfig
 from dqcodec.prior.fixed_point import HEAD, INT8_MAX, LOGIT, NORM, STREAM, STREAM_MAX, snap
 
@@ -40,26 +41,18 @@ class StepBatch:
 
 
 @dataclass
-class Bucket:
-    """Tiles whose attention is computed together: rows (r,) of the packed batch, their place at (r,) in
-    (tiles * length,), and what queries and memory rows see, (r,)."""
-
-    row: Tensor
-    at: Tensor
-    tiles: int
-    length: int
-    query_sight: Tensor
-    memory_sight: Tensor
-
-
-@dataclass
 class PriorBatch:
-    """A packed batch: rows 0..tiles-1 are the beginnings with their class label (tiles,)."""
+    """A packed batch: tile after tile, in each its beginning and then its tokens by slot.
+
+    label (tiles,): class label of each tile. starts: tiles + 1 rows where the tiles begin. query_sight,
+    memory_sight (rows,): slots that a row's query and its memory see.
+    """
 
     label: Tensor
-    rows: int
+    starts: list[int]
+    query_sight: Tensor
+    memory_sight: Tensor
     steps: list[StepBatch]
-    buckets: list[Bucket]
 
     def to(self, device: torch.device) -> PriorBatch:
         """The same batch with its tensors on `device`."""
@@ -67,8 +60,7 @@ class PriorBatch:
             values = {f.name: getattr(part, f.name) for f in fields(part)}
             return replace(part, **{k: v.to(device) for k, v in values.items() if isinstance(v, Tensor)})
 
-        return PriorBatch(self.label.to(device), self.rows, [moved(s) for s in self.steps],
-                          [moved(b) for b in self.buckets])
+        return replace(moved(self), steps=[moved(s) for s in self.steps])
 
 
 class FixedLinear(nn.Module):
@@ -103,26 +95,6 @@ def normalise(h: Tensor, quantise: bool) -> Tensor:
     return y.clamp(-INT8_MAX / 2**NORM, INT8_MAX / 2**NORM)
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, sight: Tensor, quantise: bool) -> Tensor:
-    """Attention with weights (1 - (best - score) / range)_+ squared, a sparse relative of softmax (entmax with
-    alpha 1.5, Peters et al. 2019) that integers compute without an exponential.
-
-    q (B, h, n, c), k, v (B, h, m, c), sight (B, n) slots in sight -> (B, h, n, c), not yet rounded.
-    """
-    unit = 2.0 ** -(2 * HEAD)  # of a score
-    score = q @ k.transpose(-1, -2)  # (B, h, n, m)
-    hidden = torch.arange(k.shape[2], device=k.device) >= sight[:, None, :, None]
-    score = score.masked_fill(hidden, -1e4)
-    gap = (score.amax(-1, keepdim=True) - score) * (1 / (unit * 2**fixed_point.SCORE_SHIFT))
-    if quantise:
-        gap = gap + (torch.floor(gap) - gap).detach()
-    t = (fixed_point.SCORE_TOP - gap).clamp_min(0)
-    e = t * t * 2.0**-10
-    if quantise:
-        e = e + (torch.floor(e) - e).detach()
-    return (e @ v) / e.sum(-1, keepdim=True)
-
-
 class Layer(nn.Module):
     """Pre-norm transformer layer over packed rows; keys and values come from the rows `source`."""
 
@@ -135,24 +107,12 @@ class Layer(nn.Module):
         self.wide = FixedLinear(d, config.hidden, scale=1.4)
         self.narrow = FixedLinear(config.hidden, d, scale=0.5 / depth**0.5)
 
-    def forward(self, h: Tensor, source: Tensor, buckets: list[Bucket], query: bool, quantise: bool) -> Tensor:
-        """h (rows, d) stream, source (rows, d) normalised -> h. query: sight of queries, else of memory rows."""
+    def forward(self, h: Tensor, source: Tensor, starts: list[int], sight: Tensor, quantise: bool) -> Tensor:
+        """h (rows, d) stream, source (rows, d) normalised, sight (rows,) -> h (rows, d)."""
         q = snap(self.query(normalise(h, quantise), quantise, NORM), HEAD, INT8_MAX, quantise)
         kv = snap(self.key_value(source, quantise, NORM), HEAD, INT8_MAX, quantise)
-        mixed = torch.zeros_like(q)
-        for b in buckets:
-            def split(z: Tensor, b=b) -> Tensor:  # (rows, d) -> (tiles, heads, length, c)
-                padded = z.new_zeros(b.tiles * b.length, z.shape[1]).index_copy(0, b.at, z[b.row])
-                return padded.view(b.tiles, b.length, self.heads, -1).transpose(1, 2)
-
-            sight = torch.ones(b.tiles * b.length, dtype=torch.int64, device=h.device)
-            sight[b.at] = b.query_sight if query else b.memory_sight
-            k, v = kv.chunk(2, -1)
-            got = attend(split(q), split(k), split(v), sight.view(b.tiles, b.length), quantise)
-            got = got.transpose(1, 2).reshape(b.tiles * b.length, -1)[b.at]
-            mixed = mixed.index_copy(0, b.row, got.to(mixed.dtype))
-        mixed = snap(mixed, HEAD, INT8_MAX, quantise)
-        h = _add(h, self.out(mixed, quantise, HEAD), quantise)
+        mixed = attend(q, kv, starts, sight, self.heads, quantise)
+        h = _add(h, self.out(snap(mixed, HEAD, INT8_MAX, quantise), quantise, HEAD), quantise)
         wide = snap(self.wide(normalise(h, quantise), quantise, NORM), HEAD, INT8_MAX, quantise)
         return _add(h, self.narrow(wide.clamp_min(0), quantise, HEAD), quantise)
 
@@ -189,7 +149,8 @@ class DQTransformer(nn.Module):
         d = self.config.dim
         content = snap(self.content, fixed_point.CONTENT, fixed_point.CONTENT_MAX, quantise)
         label = snap(self.label, STREAM, STREAM_MAX, quantise)[batch.label]  # (tiles, d)
-        query = label.new_zeros(batch.rows, d).index_copy(0, torch.arange(len(label), device=label.device), label)
+        first = torch.tensor(batch.starts[:-1], device=label.device)
+        query = label.new_zeros(batch.starts[-1], d).index_copy(0, first, label)
         memory = query
         hot_width = 9 * (len(self.config.factors) + 1)
         for s, step in enumerate(batch.steps):
@@ -205,10 +166,10 @@ class DQTransformer(nn.Module):
     def forward(self, batch: PriorBatch, quantise: bool = False) -> tuple[list[Tensor], list[Tensor | None]]:
         query, memory = self._embed(batch, quantise)
         for layer in self.position_stack:
-            memory = layer(memory, normalise(memory, quantise), batch.buckets, False, quantise)
+            memory = layer(memory, normalise(memory, quantise), batch.starts, batch.memory_sight, quantise)
         memory = normalise(memory, quantise)
         for layer in self.content_stack:
-            query = layer(query, memory, batch.buckets, True, quantise)
+            query = layer(query, memory, batch.starts, batch.query_sight, quantise)
         query = normalise(query, quantise)
         logits, maps = [], []
         for s, step in enumerate(batch.steps):

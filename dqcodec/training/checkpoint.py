@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from dqcodec.errors import DataError
-from dqcodec.weights.fingerprint import TABLES
+from dqcodec.weights.fingerprint import PRIOR, TABLES
 
 NAME = "checkpoint.pt"
 
@@ -41,7 +41,7 @@ def initial_weights(path: Path, device: torch.device | str = "cpu") -> dict[str,
         return torch.load(path, map_location=device, weights_only=True)["ema"]
     from safetensors.torch import load_file
 
-    state = {name: value.to(device) for name, value in load_file(path).items()}
+    state = {name: value.to(device) for name, value in load_file(path).items() if not name.startswith(PRIOR)}
     tables = {name: state.pop(name) for name in list(state) if name.startswith(TABLES)}
     state = {name: value.float() for name, value in state.items()}
     for name, table in tables.items():

@@ -26,13 +26,41 @@ def train_group() -> None:
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
 def vae(config, data, out, valid, metric_weights, device, init, resume) -> None:
     """Train a DQ-VAE (codec or paper mode, as the config says)."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
     from dqcodec.training.config import load
     from dqcodec.training.trainer import RunFolders, Trainer
 
     trainer = Trainer(load(config), RunFolders(tuple(data), out, valid, metric_weights), device, resume, init)
+    _train(trainer, "img_s", "img/s", ("loss", "l1", "lpips_vgg"))
+
+
+@train_group.command("prior")
+@click.option("--config", default="prior", show_default=True, help="YAML or JSON file, or a packaged config.")
+@click.option("--vae", required=True, type=PATH, help="Model file (.safetensors) of the frozen DQ-VAE.")
+@click.option("--data", required=True, multiple=True, type=PATH,
+              help="Folder of images or tar shards; one with a classes.json gives class labels. Repeatable.")
+@click.option("--out", required=True, type=PATH, help="Folder for checkpoint, logs and cached tokens.")
+@click.option("--valid", type=PATH, help="Folder of validation images.")
+@click.option("--device", default="cpu", show_default=True)
+@click.option("--init", type=PATH, help="Checkpoint of a prior whose averaged weights to start from.")
+@click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
+def prior(config, vae, data, out, valid, device, init, resume) -> None:
+    """Train a DQ-Transformer on the tokens of a frozen DQ-VAE."""
+    from dqcodec.training.prior_config import load
+    from dqcodec.training.prior_trainer import PriorFolders, PriorTrainer
+
+    def encoded(done: int, total: int) -> None:
+        if done % 100 == 0 or done == total:
+            click.echo(f"encoded {done} of {total} pictures", err=True)
+
+    folders = PriorFolders(vae, tuple(data), out, valid)
+    _train(PriorTrainer(load(config), folders, device, resume, init, encoded), "symbols_s", "symbols/s", ("bits",))
+
+
+def _train(trainer, speed: str, unit: str, figures: tuple[str, ...]) -> None:
+    """Run a trainer under a progress bar; an interrupt stops it after its step, with a checkpoint."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
     stop: list[int] = []
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, lambda number, frame: stop.append(number))
@@ -42,8 +70,8 @@ def vae(config, data, out, valid, metric_weights, device, init, resume) -> None:
         task = bar.add_task("", total=1.0, completed=trainer.progress)
 
         def report(row: dict) -> None:
-            shown = [f"step {row['step']}", f"{row['img_s']:.1f} img/s"]
-            shown += [f"{k} {row[k]:.4f}" for k in ("loss", "l1", "lpips_vgg") if k in row]
+            shown = [f"step {row['step']}", f"{row[speed]:.1f} {unit}"]
+            shown += [f"{k} {row[k]:.4f}" for k in figures if k in row]
             bar.update(task, completed=trainer.progress, description="  ".join(shown))
 
         trainer.run(report, lambda: bool(stop))
@@ -53,12 +81,15 @@ def vae(config, data, out, valid, metric_weights, device, init, resume) -> None:
 
 @train_group.command("export")
 @click.option("--run", "folder", required=True, type=PATH, help="Folder of a finished or running training.")
-@click.option("--data", required=True, multiple=True, type=PATH, help="Pictures whose codes fill the tables.")
+@click.option("--vae", type=PATH, help="For the run of a prior: the model file to put it into.")
+@click.option("--data", multiple=True, type=PATH, help="For the run of a DQ-VAE: pictures whose codes fill the tables.")
 @click.option("--output", required=True, type=PATH, help="Model file to write, NAME.safetensors.")
 @click.option("--pictures", default=400, show_default=True, help="Pictures to count codes on.")
-def export(folder, data, output, pictures) -> None:
-    """Make a model file from a run: averaged weights and frequency tables."""
-    from dqcodec.training.export import export_model
+def export(folder, vae, data, output, pictures) -> None:
+    """Make a model file from a run: averaged weights with frequency tables, or with a prior."""
+    from dqcodec.training.export import export_model, export_prior
 
-    mark = export_model(folder, list(data), output, pictures)
+    if (vae is None) == (not data):
+        raise click.UsageError("give --data for the run of a DQ-VAE, or --vae for the run of a prior")
+    mark = export_model(folder, list(data), output, pictures) if vae is None else export_prior(folder, vae, output)
     click.echo(f"{output}: fingerprint {mark.hex()}")

@@ -8,21 +8,26 @@ import numpy as np
 import torch
 
 from dqcodec.bitstream.frequencies import quantise_counts
-from dqcodec.errors import ConfigError
+from dqcodec.errors import ConfigError, DataError
 from dqcodec.models.config import CodecConfig
 from dqcodec.models.dqvae import DQVAE
 from dqcodec.models.ladder import expand
 from dqcodec.models.sampling import sample_levels
+from dqcodec.prior.config import PriorConfig
+from dqcodec.prior.network import DQTransformer
+from dqcodec.prior.quantised import quantised
 from dqcodec.training import checkpoint
 from dqcodec.training.config import DataConfig
 from dqcodec.training.data import Batches, Pictures
 from dqcodec.weights import model_file
+from dqcodec.weights.model_file import Model
+from dqcodec.weights.registry import read_header
 
 
 def export_model(run: Path, data: list[Path], output: Path, pictures: int) -> bytes:
     """Write `output` from the averaged weights of `run`; returns the fingerprint.
 
-    Tables come from `pictures` random crops of `data` at random budgets, one count added to every
+    Tables, the entropy model of a DQ-VAE without a prior, come from `pictures` random crops of `data` at random budgets, one count added to every
     code, so that none is impossible. Raises ConfigError if the run is not of the codec's mode.
     """
     state = checkpoint.load(run)
@@ -36,6 +41,25 @@ def export_model(run: Path, data: list[Path], output: Path, pictures: int) -> by
     tables = [quantise_counts(c) for c in count_codes(model.eval(), data, pictures)]
     notes = {"steps": str(state["step"]), "hours": f"{state['elapsed'] / 3600:.2f}"}
     return model_file.write(output, config, state["ema"], tables, notes)
+
+
+def export_prior(run: Path, vae: Path, output: Path) -> bytes:
+    """Write `output`, the model file `vae` with the prior of `run` (averaged weights); returns the fingerprint.
+
+    Raises DataError if the prior was trained on the tokens of another model.
+    """
+    state = checkpoint.load(run)
+    loaded = Model.read(vae)
+    if state["vae"] != loaded.tables.fingerprint.hex():
+        raise DataError(f"{run}: a prior of model {state['vae']}, but {vae} is {loaded.fingerprint.hex()}")
+    config = PriorConfig.from_dict(state["prior"])
+    network = DQTransformer(config)
+    network.load_state_dict(state["ema"])
+    header = read_header(vae)
+    notes = {k: v for k, v in header.items() if k not in ("config", "fingerprint", "prior")}
+    notes |= {"vae": state["vae"], "prior_steps": str(state["step"]), "prior_hours": f"{state['elapsed'] / 3600:.2f}"}
+    prior = (config, quantised(network))
+    return model_file.write(output, loaded.config, loaded.vae.state_dict(), list(loaded.tables.tables), notes, prior)
 
 
 @torch.no_grad()

@@ -152,7 +152,7 @@ class PriorTrainer:
     def save(self) -> None:
         """Write the checkpoint of the state after `self.step` steps."""
         checkpoint.save(self.folders.out, {
-            "config": self.config.to_dict(), "prior": self.prior.to_dict(), "model": self.network.state_dict(),
+            "config": self.config.to_dict(), "vae": self.cache.fingerprint, "prior": self.prior.to_dict(), "model": self.network.state_dict(),
             "optimiser": self.optimiser.state_dict(), "ema": self.average.state,
             "ema_updates": self.average.updates, "step": self.step, "elapsed": self.elapsed,
         })
@@ -202,6 +202,7 @@ class PriorTrainer:
         loss = sum(nats for nats, _ in found) / symbols
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        found = [(nats.detach(), n) for nats, n in found]
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.config.optim.grad_clip)
         if torch.isfinite(norm):  # one bad batch must not poison the weights
             self.optimiser.step()

@@ -38,10 +38,10 @@ class Encoded:
 
 
 class TokenCache:
-    """Encoded pictures, all of one model. label 0 is "no class", label i + 1 class i."""
+    """Encoded pictures, all of one model, named by its fingerprint (hex). label 0 is "no class", label i + 1 class i."""
 
-    def __init__(self, arrays: dict[str, np.ndarray], ladder: Ladder, classes: tuple[str, ...]):
-        self.ladder, self.classes = ladder, classes
+    def __init__(self, arrays: dict[str, np.ndarray], ladder: Ladder, classes: tuple[str, ...], fingerprint: str):
+        self.ladder, self.classes, self.fingerprint = ladder, classes, fingerprint
         self._arrays = arrays
         self._size, self._label = arrays["size"], arrays["label"]  # (N, 2) regions, (N,)
         regions = np.concatenate([[0], np.cumsum(self._size.prod(1))])
@@ -115,7 +115,7 @@ def encode(model: Path, data: list[Path], flips: bool, progress=lambda done, tot
         progress(i + 1, len(pictures))
     arrays = {f"codes.{s}": np.concatenate(c) for s, c in enumerate(codes)}
     arrays |= {"distortion": np.concatenate(distortion), "size": np.array(size), "label": np.array(label)}
-    return TokenCache(arrays, ladder, classes)
+    return TokenCache(arrays, ladder, classes, loaded.tables.fingerprint.hex())
 
 
 def _classes(data: list[Path]) -> tuple[str, ...]:
@@ -143,4 +143,4 @@ def load_or_encode(path: Path, model: Path, data: list[Path], flips: bool, progr
     if header.get("fingerprint") != fingerprint:
         raise DataError(f"{path}: tokens of model {header.get('fingerprint')}, not {fingerprint}: remove the file")
     ladder = Model.read(model).config.ladder
-    return TokenCache(load_file(path), ladder, tuple(json.loads(header["classes"])))
+    return TokenCache(load_file(path), ladder, tuple(json.loads(header["classes"])), fingerprint)

@@ -1,4 +1,4 @@
-"""A model as a file: networks in half precision, codebooks and tables exact, all in one safetensors."""
+"""A model as a file: networks in half precision, codebooks, tables and prior exact, all in one safetensors."""
 
 from __future__ import annotations
 
@@ -10,23 +10,37 @@ import numpy as np
 import torch
 from safetensors.numpy import load_file, save_file
 
+from dqcodec.bitstream.code_model import CodeModel
 from dqcodec.bitstream.static_tables import StaticTables
 from dqcodec.errors import UnknownModelError
 from dqcodec.models.config import CodecConfig
 from dqcodec.models.dqvae import DQVAE
-from dqcodec.weights.fingerprint import QUANTIZER, TABLES, fingerprint
+from dqcodec.prior.code_model import PriorModel
+from dqcodec.prior.config import PriorConfig
+from dqcodec.prior.integer_network import IntegerNetwork
+from dqcodec.weights.fingerprint import PRIOR, QUANTIZER, TABLES, fingerprint
 
 TRAINING_ONLY = ("ema_count", "ema_sum", "updates")
 
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A model ready to use. vae: in evaluation mode, float32. tables: its entropy model."""
+    """A model ready to use.
+
+    vae: in evaluation mode, float32. tables: frequencies of the codes by themselves, the entropy model of
+    models without a prior and a quick estimate of costs in all. prior: the DQ-Transformer, or None.
+    """
 
     name: str
     config: CodecConfig
     vae: DQVAE
     tables: StaticTables
+    prior: IntegerNetwork | None = None
+
+    @property
+    def entropy(self) -> CodeModel:
+        """The entropy model of this model's files."""
+        return self.tables if self.prior is None else PriorModel(self.prior, self.fingerprint)
 
     @property
     def fingerprint(self) -> bytes:
@@ -41,21 +55,28 @@ class Model:
         try:
             tensors = load_file(path)
             config = CodecConfig.from_dict(json.loads(header["config"]))
-            computed = fingerprint(_ladder_text(config), tensors)
+            prior_text = header.get("prior", "")
+            computed = fingerprint(_ladder_text(config), tensors, prior_text)
             tables = tuple(tensors.pop(f"{TABLES}{s}") for s in range(len(config.factors)))
+            integers = {k.removeprefix(PRIOR): tensors.pop(k) for k in list(tensors) if k.startswith(PRIOR)}
+            prior = IntegerNetwork(PriorConfig.from_dict(json.loads(prior_text)), integers) if prior_text else None
             with torch.random.fork_rng(devices=()):  # loading must not move the caller's random numbers
                 vae = DQVAE(config)
             _fill(vae, {k: torch.from_numpy(v.astype(np.float32)) for k, v in tensors.items()})
         except Exception as error:
             raise UnknownModelError(f"{path}: broken model file ({str(error).splitlines()[0]})") from error
         if computed.hex() != header["fingerprint"]:
-            raise UnknownModelError(f"{path}: codebooks or tables differ from the fingerprint in its header")
-        return cls(path.stem, config, vae.eval(), StaticTables(config.ladder, computed, tables))
+            raise UnknownModelError(f"{path}: codebooks, tables or prior differ from the fingerprint in its header")
+        return cls(path.stem, config, vae.eval(), StaticTables(config.ladder, computed, tables), prior)
 
 
 def write(path: Path, config: CodecConfig, state: dict[str, torch.Tensor], tables: list[np.ndarray],
-          notes: dict[str, str]) -> bytes:
-    """Write a model file from a DQVAE state dict and frequency tables (K,) per step; returns its fingerprint."""
+          notes: dict[str, str], prior: tuple[PriorConfig, dict[str, np.ndarray]] | None = None) -> bytes:
+    """Write a model file; returns its fingerprint.
+
+    state: of a DQVAE. tables: frequencies (K,) of each step. prior: settings and integers
+    (dqcodec.prior.quantised) of a DQ-Transformer on the same ladder.
+    """
     tensors: dict[str, np.ndarray] = {}
     for name, value in state.items():
         if name.endswith(TRAINING_ONLY):
@@ -63,8 +84,12 @@ def write(path: Path, config: CodecConfig, state: dict[str, torch.Tensor], table
         exact = name.startswith(QUANTIZER)
         tensors[name] = value.float().cpu().numpy().astype(np.float32 if exact else np.float16)
     tensors |= {f"{TABLES}{s}": t.astype(np.uint32) for s, t in enumerate(tables)}
-    mark = fingerprint(_ladder_text(config), tensors)
-    metadata = {"config": json.dumps(config.to_dict()), "fingerprint": mark.hex(), **notes}
+    metadata = {"config": json.dumps(config.to_dict()), **notes}
+    if prior is not None:
+        metadata["prior"] = json.dumps(prior[0].to_dict(), sort_keys=True)
+        tensors |= {PRIOR + name: value for name, value in prior[1].items()}
+    mark = fingerprint(_ladder_text(config), tensors, metadata.get("prior", ""))
+    metadata["fingerprint"] = mark.hex()
     temporary = path.with_suffix(".part")
     save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, temporary, metadata)
     temporary.replace(path)
