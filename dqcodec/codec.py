@@ -13,6 +13,7 @@ from dqcodec.errors import DqError, FormatError
 from dqcodec.images import Picture
 from dqcodec.weights import registry
 
+EFFORTS = ("fast", "best")
 GRAINS = ("coarse", "medium", "fine")
 MAX_PIXELS = 2**28
 MAX_METADATA = 1 << 24  # bytes of an unpacked profile or EXIF block
@@ -32,6 +33,7 @@ def compress(
     bpp: float | None = None,
     size: int | None = None,
     quality: int | None = None,
+    effort: str = "fast",
     model: str = "default",
     device: str = "auto",
     keep_metadata: bool = False,
@@ -39,7 +41,8 @@ def compress(
     """Compress an image to the bytes of a .dq file.
 
     image: any Pillow image. At most one of: bpp, bits of the file for each pixel; size, bytes of the
-    file; quality, 1..100 (default 50). bpp and size are met within 2 % from below. model: a name from
+    file; quality, 1..100 (default 50). bpp and size are met within 2 % from below. effort: "fast", or "best"
+    for a choice of regions by real costs and decodes, several times slower. model: a name from
     dqcodec.weights.available() or a path. keep_metadata: also EXIF and XMP; alpha and a colour profile
     other than sRGB are always kept.
 
@@ -55,9 +58,12 @@ def compress(
     True
     """
     from dqcodec import networks
+    from dqcodec.effort import thorough_plan
 
     if sum(option is not None for option in (bpp, size, quality)) > 1:
         raise DqError("give only one of bpp, size and quality")
+    if effort not in EFFORTS:
+        raise DqError(f"effort {effort!r} is none of {', '.join(EFFORTS)}")
     if quality is not None and not 1 <= quality <= 100:
         raise DqError(f"quality {quality} is outside 1..100")
     if bpp is not None and not 0 < bpp < 1000 or size is not None and size < 1:
@@ -70,10 +76,14 @@ def compress(
     loaded = registry.load(model)
     target_device = networks.pick_device(device)
     analysis = networks.analyse(loaded.vae.to(target_device), picture.pixels, target_device)
-    plan = rate.plan(analysis, loaded.tables)
+    if effort == "best":
+        plan = thorough_plan(loaded, analysis, picture.pixels, target_device)
+    else:
+        plan = rate.plan(analysis, rate.table_costs(analysis, loaded.tables, loaded.cost_ratio))
+    entropy = loaded.entropy
 
     def write(levels) -> bytes:
-        return bitstream.write(plan.tokens(levels), loaded.entropy, extras=extras, grey=picture.grey)
+        return bitstream.write(plan.tokens(levels), entropy, extras=extras, grey=picture.grey)
 
     if bpp is not None:
         size = int(bpp * width * height / 8)

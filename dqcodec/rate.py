@@ -8,7 +8,7 @@ prefix of that one list, and a finer prefix always contains the coarser.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,13 +28,15 @@ SLOPE_AT_1, SLOPE_AT_100 = 8e-3, 2.5e-4
 @dataclass(frozen=True)
 class Plan:
     """All rates of one image. Increments in the order in which they are taken:
-    region (N,) flat index, level (N,) to which it rises, slope (N,), bits (N,) estimated."""
+    region (N,) flat index, level (N,) to which it rises, slope (N,), bits (N,) estimated.
+    base: bits of the coarsest picture, estimated."""
 
     analysis: Analysis
     region: np.ndarray
     level: np.ndarray
     slope: np.ndarray
     bits: np.ndarray
+    base: float
 
     def levels(self, count: int) -> np.ndarray:
         """Level map (rows, cols) uint8 after the first `count` increments."""
@@ -46,25 +48,43 @@ class Plan:
 
     def tokens(self, levels: np.ndarray) -> Tokens:
         """Tokens of the image at a level map."""
-        codes = []
-        for step, grid in enumerate(self.analysis.codes):
-            side = grid.shape[0] // levels.shape[0]
-            present = np.kron(levels >= step, np.ones((side, side), bool))
-            codes.append(np.where(present, grid, ABSENT).astype(np.int32))
-        return Tokens(self.analysis.width, self.analysis.height, levels, tuple(codes))
+        return tokens_at(self.analysis, levels)
 
 
-def plan(analysis: Analysis, tables: StaticTables) -> Plan:
-    """Order all increments of an image by the distortion they save per bit."""
+def tokens_at(analysis: Analysis, levels: np.ndarray) -> Tokens:
+    """Tokens of an image at a level map (rows, cols) uint8."""
+    codes = []
+    for step, grid in enumerate(analysis.codes):
+        side = grid.shape[0] // levels.shape[0]
+        present = np.kron(levels >= step, np.ones((side, side), bool))
+        codes.append(np.where(present, grid, ABSENT).astype(np.int32))
+    return Tokens(analysis.width, analysis.height, levels, tuple(codes))
+
+
+def table_costs(analysis: Analysis, tables: StaticTables, ratio: Sequence[float] = ()) -> np.ndarray:
+    """Bits (L, rows, cols) of each step of each region by its codes' frequencies alone.
+
+    ratio: per step, what the model's prior makes of these bits in the mean.
+    """
     count, rows, cols = analysis.distortion.shape
-    regions = rows * cols
-    cost = np.zeros((count, regions))
+    cost = np.zeros((count, rows, cols))
     for step, grid in enumerate(analysis.codes):
         side = grid.shape[0] // rows
-        bits = tables.bits(step)[grid].reshape(rows, side, cols, side).sum((1, 3)).reshape(-1)
-        cost[step] = bits + MAP_BIT
-    cost = cost.cumsum(0)  # (L, N) bits of a region up to each level
-    distortion = analysis.distortion.reshape(count, regions)
+        cost[step] = tables.bits(step)[grid].reshape(rows, side, cols, side).sum((1, 3)) * (ratio[step] if ratio else 1) + MAP_BIT
+    return cost
+
+
+def plan(analysis: Analysis, costs: np.ndarray, distortion: np.ndarray | None = None) -> Plan:
+    """Order all increments of an image by the distortion they save per bit.
+
+    costs: (L, rows, cols) bits of each step of each region, about. distortion: (L, rows, cols) of each
+    region at each level; None for what the router predicts.
+    """
+    distortion = analysis.distortion if distortion is None else distortion
+    count, rows, cols = distortion.shape
+    regions = rows * cols
+    cost = costs.reshape(count, regions).cumsum(0)  # (L, N) bits of a region up to each level
+    distortion = distortion.reshape(count, regions)
     current = np.zeros(regions, int)
     everyone = np.arange(regions)
     found: list[tuple[np.ndarray, ...]] = []
@@ -80,11 +100,11 @@ def plan(analysis: Analysis, tables: StaticTables) -> Plan:
         current[active] = target
     if not found:
         empty = np.empty(0, int)
-        return Plan(analysis, empty, empty.astype(np.uint8), empty.astype(float), empty.astype(float))
+        return Plan(analysis, empty, empty.astype(np.uint8), empty.astype(float), empty.astype(float), cost[0].sum())
     region, level, slope, bits = (np.concatenate(column) for column in zip(*found, strict=True))
     # Stable: increments of one region stay in rising order also where slopes tie.
     order = np.argsort(-slope, kind="stable")
-    return Plan(analysis, region[order], level[order].astype(np.uint8), slope[order], bits[order])
+    return Plan(analysis, region[order], level[order].astype(np.uint8), slope[order], bits[order], cost[0].sum())
 
 
 def levels_for_quality(plan: Plan, quality: int) -> np.ndarray:
@@ -95,36 +115,58 @@ def levels_for_quality(plan: Plan, quality: int) -> np.ndarray:
 
 
 def levels_for_size(plan: Plan, target: int, size_of: Callable[[np.ndarray], int]) -> np.ndarray:
-    """Level map whose file has at most `target` bytes, as close as the increments allow.
+    """Level map whose file has at most `target` bytes, and at least 1 - TOLERANCE of them.
 
-    size_of(levels) gives the bytes of the real file. Raises RateError with the reachable range if
-    the coarsest file is larger than `target`, or the finest smaller by more than TOLERANCE.
+    size_of(levels) gives the bytes of the real file. With a prior it takes a while, so few are asked: the
+    plan's estimate of bytes is corrected by the files seen so far. Raises RateError with the reachable
+    range if the coarsest file is larger than `target`, or the finest smaller by more than TOLERANCE.
     """
     total = len(plan.region)
-    smallest, largest = size_of(plan.levels(0)), size_of(plan.levels(total))
-    if smallest > target or largest < target * (1 - TOLERANCE):
+    estimate = np.concatenate([[0], plan.bits.cumsum()]) / 8 + plan.base / 8  # bytes
+    seen: dict[int, int] = {}
+
+    def size(count: int) -> int:
+        if count not in seen:
+            seen[count] = size_of(plan.levels(count))
+        return seen[count]
+
+    low, high = -1, total + 1  # size(low) <= target < size(high), as far as is known
+    count = _guess(estimate, seen, target)
+    while high - low > 1:
+        count = min(max(count, low + 1), high - 1)
+        if size(count) <= target:
+            low = count
+            if seen[count] >= target * (1 - TOLERANCE / 2) or count == total:
+                break
+        else:
+            high = count
+        count = _guess(estimate, seen, target)
+    if low < 0 or seen[low] < target * (1 - TOLERANCE) and low == total:
+        smallest, largest = size(0), size(total)
         pixels = plan.analysis.width * plan.analysis.height
         raise RateError(
             f"{target} bytes ({8 * target / pixels:.4f} bpp) is out of reach for this image: the model gives "
             f"{smallest} to {largest} bytes ({8 * smallest / pixels:.4f} to {8 * largest / pixels:.4f} bpp)"
         )
-    if largest <= target:
-        return plan.levels(total)
-    estimate = np.concatenate([[0], plan.bits.cumsum()]) / 8
-    low, low_size, high, high_size = 0, smallest, total, largest  # size(low) <= target < size(high)
-    while high - low > 1 and low_size < target - 1:
-        # Interpolate by the estimated bytes, which are nearly proportional to the real ones.
-        share = (target - low_size) / (high_size - low_size)
-        middle = int(np.searchsorted(estimate, estimate[low] + share * (estimate[high] - estimate[low])))
-        middle = min(max(middle, low + 1), high - 1)
-        size = size_of(plan.levels(middle))
-        if size <= target:
-            low, low_size = middle, size
-        else:
-            high, high_size = middle, size
-        if low_size >= target * (1 - TOLERANCE / 8):
-            break
-    return _fill(plan, plan.levels(low), low, low_size, target, size_of)
+    return _fill(plan, plan.levels(low), low, seen[low], target, size_of)
+
+
+def _guess(estimate: np.ndarray, seen: dict[int, int], target: int) -> int:
+    """Increments after which a file should come to lie a little below `target` bytes.
+
+    estimate: (N + 1,) bytes by the plan; seen: bytes of real files. Between two files the plan's bytes are
+    scaled to fit both, beyond them as the nearest file says.
+    """
+    goal = target * (1 - TOLERANCE / 4)
+    below = max((c for c in seen if seen[c] <= goal), default=None)
+    above = min((c for c in seen if seen[c] > goal), default=None)
+    if below is not None and above is not None:
+        share = (goal - seen[below]) / (seen[above] - seen[below])
+        wanted = estimate[below] + share * (estimate[above] - estimate[below])
+    else:
+        nearest = above if below is None else below
+        wanted = goal if nearest is None else goal * estimate[nearest] / seen[nearest]
+    return int(np.searchsorted(estimate, wanted, side="right")) - 1
 
 
 def _fill(plan: Plan, levels: np.ndarray, count: int, size: int, target: int,

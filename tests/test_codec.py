@@ -40,7 +40,8 @@ def test_tokens_survive_the_file(photo):
     from dqcodec import networks, rate
 
     loaded = dqcodec.load()
-    plan = rate.plan(networks.analyse(loaded.vae, np.asarray(photo), torch.device("cpu")), loaded.tables)
+    analysis = networks.analyse(loaded.vae, np.asarray(photo), torch.device("cpu"))
+    plan = rate.plan(analysis, rate.table_costs(analysis, loaded.tables))
     tokens = plan.tokens(rate.levels_for_quality(plan, 60))
     back = codec.tokens_of(codec.compress(photo, quality=60))
     assert np.array_equal(tokens.levels, back.levels)

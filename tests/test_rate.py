@@ -24,10 +24,14 @@ def sizer(plan):
     return lambda levels: len(write(plan.tokens(levels), TABLES))
 
 
+def plan_of(found):
+    return rate.plan(found, rate.table_costs(found, TABLES))
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 99))
 def test_increments_rise_in_every_region_and_fall_in_slope(rows, cols, seed):
-    plan = rate.plan(analysis(rows, cols, seed), TABLES)
+    plan = plan_of(analysis(rows, cols, seed))
     assert (np.diff(plan.slope) <= 1e-12).all() and (plan.bits > 0).all()
     now = np.zeros(rows * cols, int)
     for region, level in zip(plan.region, plan.level, strict=True):
@@ -39,7 +43,7 @@ def test_increments_rise_in_every_region_and_fall_in_slope(rows, cols, seed):
 @pytest.mark.parametrize("flat", [False, True], ids=["varied", "all regions alike"])
 @pytest.mark.parametrize("share", [0.05, 0.2, 0.5, 0.9, 1.0])
 def test_size_is_met_within_two_percent_from_below(share, flat):
-    plan = rate.plan(analysis(20, 25, flat=flat), TABLES)
+    plan = plan_of(analysis(20, 25, flat=flat))
     size_of = sizer(plan)
     low, high = size_of(plan.levels(0)), size_of(plan.levels(len(plan.region)))
     target = int(low + share * (high - low))
@@ -48,19 +52,19 @@ def test_size_is_met_within_two_percent_from_below(share, flat):
 
 
 def test_out_of_reach_names_the_range():
-    plan = rate.plan(analysis(4, 4), TABLES)
+    plan = plan_of(analysis(4, 4))
     for target in (1, 10**6):
         with pytest.raises(RateError, match=r"the model gives \d+ to \d+ bytes"):
             rate.levels_for_size(plan, target, sizer(plan))
 
 
 def test_quality_is_monotone_and_nested():
-    plan = rate.plan(analysis(12, 12), TABLES)
+    plan = plan_of(analysis(12, 12))
     maps = [rate.levels_for_quality(plan, q) for q in range(1, 101)]
     assert all((a <= b).all() for a, b in zip(maps, maps[1:], strict=False))
     assert (maps[-1] == 3).all()
 
 
 def test_tokens_of_a_plan_fit_the_ladder():
-    plan = rate.plan(analysis(5, 6), TABLES)
+    plan = plan_of(analysis(5, 6))
     plan.tokens(plan.levels(30)).validate(LADDER)

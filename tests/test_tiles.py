@@ -58,7 +58,8 @@ def test_no_seam_between_decoded_tiles(exact):
     from dqcodec import rate
 
     loaded = load()
-    plan = rate.plan(networks.analyse(loaded.vae, synthetic(500, 530), CPU), loaded.tables)
+    analysis = networks.analyse(loaded.vae, synthetic(500, 530), CPU)
+    plan = rate.plan(analysis, rate.table_costs(analysis, loaded.tables))
     tokens = plan.tokens(plan.levels(len(plan.region) // 2))
     whole = networks.synthesise(loaded.vae, tokens, CPU).astype(int)
     tiled = networks.synthesise(loaded.vae, tokens, CPU, whole=0, tile=160).astype(int)

@@ -41,6 +41,10 @@ class PriorConfig:
             raise ValueError(f"order {self.order!r} is none of {', '.join(ORDERS)}")
         if len(self.groups) != len(self.factors) or not all(1 <= g <= 16 for g in self.groups):
             raise ValueError(f"groups {self.groups}: one number from 1 to 16 for each of the {len(self.factors)} steps")
+        if any(width < 8 or width % 8 for width in (self.dim, self.hidden, self.embedding, self.map_hidden)):
+            raise ValueError("dim, hidden, embedding and map_hidden must be multiples of 8")
+        if self.tile < 1 or self.heads < 1 or not all(1 <= size <= 2**16 for size in self.codebook_sizes):
+            raise ValueError("tile and heads must be at least 1, codebooks have 1 to 65536 codes")
         if self.dim % self.heads:
             raise ValueError(f"dim {self.dim} must be a multiple of heads {self.heads}")
 

@@ -4,6 +4,8 @@ A cell's neighbourhood is a row of indices into the content embedding:
 
     0 outside the image, 1 no code there (its region is coarser), 2 not known yet, 3 + code (+ the sizes of
     the codebooks before it) otherwise.
+
+Regions of level -1 lie outside as well: sampling sets them between the images that it lays out together.
 """
 
 from __future__ import annotations
@@ -41,6 +43,8 @@ def content_grid(ladder: Ladder, step: int, levels: np.ndarray, codes: np.ndarra
     side = ladder.side(step)
     present = np.repeat(np.repeat(levels >= step, side, 0), side, 1)
     grid = np.where(codes >= 0, codes + first_row(ladder, step), np.where(present, PENDING, NO_CODE))
+    if levels.dtype != np.uint8 and (levels < 0).any():
+        grid = np.where(np.repeat(np.repeat(levels < 0, side, 0), side, 1), OUTSIDE, grid)
     return np.pad(grid.astype(np.int64), MARGIN, constant_values=OUTSIDE)
 
 
@@ -74,7 +78,8 @@ def level_hot(ladder: Ladder, step: int, y: np.ndarray, x: np.ndarray, levels: n
     levels: (rows, cols) as known at that step. Outside the image counts as a level of its own.
     """
     side, choices = ladder.side(step), len(ladder) + 1
-    padded = np.pad(np.minimum(levels, step).astype(np.int64), 1, constant_values=len(ladder))
+    inside = np.where(levels < 0, len(ladder), np.minimum(levels, step).astype(np.int64))
+    padded = np.pad(inside, 1, constant_values=len(ladder))
     r, c = y // side, x // side
     return np.stack([padded[r + 1 + dy, c + 1 + dx] + choices * i for i, (dy, dx) in enumerate(ABOVE)], 1)
 
@@ -87,7 +92,8 @@ def map_hot(step: int, r: np.ndarray, c: np.ndarray, levels: np.ndarray, phase: 
     """
     state = np.pad(np.where(levels >= step, 2, 1), 1)
     # Regions below level step - 1 are no candidates: known to stay, whatever their phase.
-    turn = np.pad(np.where(levels < step - 1, -1, phase), 1, constant_values=99)
+    turn = np.where(levels < step - 1, -1, phase)
+    turn = np.pad(np.where(levels < 0, 99, turn), 1, constant_values=99)
     columns = []
     around = [o for o in ABOVE if o != (0, 0)]
     for i, (dy, dx) in enumerate(around):

@@ -1,6 +1,6 @@
 """The fixed-point numbers of the prior, and their counterpart in training.
 
-Every value is an integer times a power of two. Here are the exponents; exact.py computes with the integers,
+Every value is an integer times a power of two. Here are the exponents; integers.py computes with the integers,
 network.py with the same values as floats, rounded to the same grid, so that training sees what decoding does.
 docs/FORMAT.md, "The prior", is the specification.
 """

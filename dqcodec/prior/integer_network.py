@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dqcodec.prior import context
+from dqcodec.prior import context, limits
 from dqcodec.prior import fixed_point as fp
 from dqcodec.prior.config import PriorConfig
 from dqcodec.prior.integers import IntegerLinear, normalise, to_int8
@@ -44,20 +44,21 @@ def add(h: Tensor, delta: Tensor) -> Tensor:
 
 
 class IntegerNetwork:
-    """Integer weights of a prior. tensors: as `quantised` (export.py) writes and model files hold them.
+    """Integer weights of a prior. tensors: as quantised.py writes and model files hold them.
 
-    Raises ValueError if a weight could make a sum leave the range in which float32 is exact.
+    Raises ValueError if they are not those of an exact prior (limits.py).
     """
 
     def __init__(self, config: PriorConfig, tensors: dict[str, np.ndarray], device: torch.device | str = "cpu"):
+        limits.check(config, tensors)
         self.config, self.device = config, torch.device(device)
         self._tensors = tensors
         steps = range(len(config.factors))
         self.content = torch.from_numpy(tensors["content"]).to(self.device)  # (rows, E) int8
         self.label = self._stream("label")  # (1 + classes, d)
         self.position = [self._stream(f"position.{s}") for s in steps]
-        self.near = [self._linear(f"near.{s}", fp.CONTENT, fp.STREAM, fp.CONTENT_MAX) for s in steps]
-        self.token = [self._linear(f"token.{s}", fp.CONTENT, fp.STREAM, fp.CONTENT_MAX) for s in steps]
+        self.near = [self._linear(f"near.{s}", fp.CONTENT, fp.STREAM) for s in steps]
+        self.token = [self._linear(f"token.{s}", fp.CONTENT, fp.STREAM) for s in steps]
         self.position_stack = [self._layer(f"position_stack.{i}.") for i in range(config.position_layers)]
         self.content_stack = [self._layer(f"content_stack.{i}.") for i in range(config.content_layers)]
         self.head = [self._linear(f"head.{s}", fp.NORM, fp.LOGIT) for s in steps]
@@ -65,20 +66,14 @@ class IntegerNetwork:
         self.map_head = [self._linear(f"map_head.{s}", fp.HEAD, fp.LOGIT) for s in steps[:-1]]
         self.exp_table = torch.from_numpy(tensors["exp_table"].astype(np.int32)).to(self.device)
         self.map_table = tensors["map_table"].astype(np.int64)
-        slots = 1 + sum((config.tile * config.ladder.side(s)) ** 2 for s in steps)
-        if 63 * fp.INT8_MAX * slots >= 2**24:
-            raise ValueError(f"tiles of {config.tile}x{config.tile} regions are too large for exact attention")
         del self._tensors
 
     def _stream(self, name: str) -> Tensor:
         return torch.from_numpy(self._tensors[name].astype(np.float32)).to(self.device)
 
-    def _linear(self, name: str, exponent_in: int, exponent_out: int, most: int = fp.INT8_MAX) -> IntegerLinear:
+    def _linear(self, name: str, exponent_in: int, exponent_out: int) -> IntegerLinear:
         weight, bias = self._tensors[f"{name}.weight"], self._tensors[f"{name}.bias"]
         exponent = self._tensors[f"{name}.exponent"].astype(np.int64)
-        bound = np.abs(weight.astype(np.int64)).sum(1) * most + np.abs(bias.astype(np.int64))
-        if bound.max() >= 2**23:
-            raise ValueError(f"prior layer {name}: sums may reach {bound.max()}, beyond 2**23")
         scale = np.ldexp(np.float32(1), exponent_out - exponent_in - exponent).astype(np.float32)
         columns = np.ascontiguousarray(weight.T)  # (k, m)
         columns = np.pad(columns, ((0, -len(columns) % 8), (0, 0)))  # GPUs want multiples of 8

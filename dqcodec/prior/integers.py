@@ -14,6 +14,7 @@ from torch import Tensor
 
 from dqcodec.prior.fixed_point import INT8_MAX, SCORE_SHIFT, SCORE_TOP, integer_root
 
+
 def _vnni() -> bool:
     for name in ("_is_vnni_supported", "_is_avx512_vnni_supported"):
         if getattr(torch.cpu, name, lambda: False)():

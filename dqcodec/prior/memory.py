@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import copy
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -32,6 +34,12 @@ class Memory:
         config = self.network.config
         shape = (self.tiles, config.heads, slots, config.dim // config.heads)
         return torch.zeros(shape, dtype=torch.float32, device=self.network.device)
+
+    def fork(self) -> Memory:
+        """A memory that begins with the same slots."""
+        other = copy(self)
+        other._keys, other._values = list(self._keys), list(self._values)
+        return other
 
     def reserve(self, slots: int) -> None:
         """Make room for `slots` slots in each tile."""
@@ -80,7 +88,9 @@ class Memory:
             padded[part.tile, part.rank] = q[part.row]
             sight = torch.ones(len(tiles), part.width, dtype=torch.int64, device=h.device)
             sight[part.tile, part.rank] = part.sight
-            k, v = (cache[i][:, :, : part.slots][tiles] for cache in (self._keys, self._values))
+            k, v = (cache[i][:, :, : part.slots] for cache in (self._keys, self._values))
+            if len(tiles) < self.tiles or not part.in_order:
+                k, v = k[tiles], v[tiles]
             got = attend(padded.transpose(1, 2), k, v, sight)  # (tiles, h, width, c)
             mixed[part.row] = got.transpose(1, 2)[part.tile, part.rank]
         return layer.finish(h, to_int8(mixed.flatten(1)))
@@ -91,6 +101,7 @@ class _Part:
 
     def __init__(self, row, tiles, tile, rank, sight, device):
         self.width, self.slots = int(rank.max()) + 1, int(sight.max())
+        self.in_order = bool((np.diff(tiles) > 0).all())
         self.row, self.tiles, self.tile, self.rank, self.sight = (
             torch.from_numpy(a).to(device) for a in (row, tiles, tile, rank, sight))
 
@@ -120,7 +131,7 @@ class _Places:
             fit = max(1, _SCORES // (heads * most * int(self._sight.max())))
             # A tile with less than half the rows of the first is better off in another part.
             similar = int((count[by_size[start:]] * 2 >= most).sum())
-            chosen = by_size[start : start + min(fit, similar)]
+            chosen = np.sort(by_size[start : start + min(fit, similar)])
             rows = np.concatenate([order[first[t] : first[t] + count[t]] for t in chosen])
             local = np.repeat(np.arange(len(chosen)), count[chosen])
             rank = np.concatenate([np.arange(count[t]) for t in chosen])

@@ -5,7 +5,7 @@ come in groups. The Position-Transformer turns known tokens into a memory and, f
 regions refine; the Content-Transformer asks that memory for the codes at given positions. One content
 embedding serves all grains; positions have an embedding of their own for each grain.
 
-With `quantise` the forward pass computes exactly the values of exact.py's integers, in floats.
+With `quantise` the forward pass computes the values of integer_network.py's integers, in floats.
 """
 
 from __future__ import annotations

@@ -12,7 +12,6 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from dqcodec.bitstream.tokens import Ladder
-from dqcodec.prior import context
 from dqcodec.prior.config import PriorConfig
 from dqcodec.prior.order import group_count, group_of
 

@@ -7,6 +7,8 @@ pass; a decoder goes group by group. The integers are the same.
 
 from __future__ import annotations
 
+from copy import copy
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -37,6 +39,21 @@ class ImageState:
         self._outputs: Tensor | None = None  # memory outputs (n, d) int8 of the step's tokens
         self._row_of_cell: np.ndarray | None = None
 
+    def fork(self, known: Known) -> ImageState:
+        """This state, at the end of step 0, for other tokens of the same picture, `known.complete`.
+
+        The memories' slots are shared: those beyond step 0 are out of sight until their owner fills them.
+        """
+        other = copy(self)
+        other.known = known
+        other._memories = [memory.fork() for memory in self._memories]
+        return other
+
+    @property
+    def one_chunk(self) -> bool:
+        """Whether all tiles are worked on together."""
+        return len(self._bounds) == 1
+
     # -- maps
 
     def map_turns(self, step: int) -> list[np.ndarray]:
@@ -61,7 +78,7 @@ class ImageState:
     def _region_means(self, step: int, regions: np.ndarray) -> Tensor:
         rows = sequence.region_rows(self.config.ladder, step - 1, self.known.levels, self._row_of_cell, regions)
         at = torch.from_numpy(rows).to(self.network.device)
-        return mean_int8(self._outputs[at.flatten()].view(*at.shape, -1))
+        return mean_int8(self._outputs[at.flatten()].view(*at.shape, self.config.dim))
 
     # -- codes
 
@@ -89,7 +106,10 @@ class ImageState:
         last = step + 1 == len(ladder)
         d, device = self.config.dim, self.network.device
         self._outputs = None if last else torch.empty(len(self._rows), d, dtype=torch.int8, device=device)
-        self._queries = torch.empty(len(self._rows), d, device=device)
+        return self.groups()
+
+    def groups(self) -> list[np.ndarray]:
+        """The groups of the step that has begun."""
         return [self._rows.cell[a:b] for a, b in zip(self._starts, self._starts[1:], strict=False)]
 
     def logits(self, group: int) -> Tensor:
@@ -98,11 +118,11 @@ class ImageState:
         if self.known.complete is not None:
             if self._chunk != self._chunks[group]:
                 self._answer_chunk(int(self._chunks[group]))
-            hidden = self._answers[part.start - self._answers_from : part.stop - self._answers_from]
+            hidden = self._answers[part.start - self._from : part.stop - self._from]
         else:
             self._remember_up_to(part.start)
             self._enter(int(self._chunks[group]))
-            self._embed(part, self._grids(self.known.codes), None)
+            self._queries, self._from = self._embed(part, self._grids(self.known.codes), None), part.start
             hidden = self._ask(part)
         return self.network.head[self._step](hidden)
 
@@ -120,20 +140,20 @@ class ImageState:
         in_chunk = self._rows.tile // CHUNK == chunk
         self._memories[chunk].reserve(int(self._rows.memory_sight[in_chunk].max(initial=1)))
 
-    def _embed(self, part: slice, grids: list[np.ndarray], turns: np.ndarray | None) -> None:
+    def _embed(self, part: slice, grids: list[np.ndarray], turns: np.ndarray | None) -> Tensor:
         rows, ladder = self._rows, self.config.ladder
         y, x = rows.y[part], rows.x[part]
         near = context.neighbourhood(ladder, self._step, y, x, grids, turns)
         hot = context.level_hot(ladder, self._step, y, x, self.known.levels)
-        self._queries[part] = self.network.embed_queries(self._step, near, hot, rows.position[part])
+        return self.network.embed_queries(self._step, near, hot, rows.position[part])
 
     def _ask(self, part: slice) -> Tensor:
         tile = self._rows.tile[part] - self._bounds[self._chunk][0]
-        return self._memories[self._chunk].ask(self._queries[part], tile, self._rows.query_sight[part])
+        return self._memories[self._chunk].ask(self._queries, tile, self._rows.query_sight[part])
 
     def _remember(self, part: slice, codes: np.ndarray) -> None:
         rows = self._rows
-        h = self.network.embed_tokens(self._step, self._queries[part], codes.reshape(-1)[rows.cell[part]])
+        h = self.network.embed_tokens(self._step, self._queries, codes.reshape(-1)[rows.cell[part]])
         tile = rows.tile[part] - self._bounds[self._chunk][0]
         out = self._memories[self._chunk].remember(h, tile, rows.slot[part], rows.memory_sight[part])
         if self._outputs is not None:
@@ -153,12 +173,12 @@ class ImageState:
         part = slice(int(self._starts[turns[0]]), int(self._starts[turns[-1] + 1]))
         codes = self.known.complete.codes
         grids = self._grids(codes)
-        for start in range(part.start, part.stop, _ROWS):
-            self._embed(slice(start, min(start + _ROWS, part.stop)), grids, self._turns)
+        pieces = [slice(a, min(a + _ROWS, part.stop)) for a in range(part.start, part.stop, _ROWS)]
+        self._queries = torch.cat([self._embed(piece, grids, self._turns) for piece in pieces])
         self._remember(part, codes[self._step])
         self._remembered = part.stop
         self._answers = self._ask(part)
-        self._answers_from = part.start
+        self._from = part.start
 
     def _end_step(self) -> None:
         """Take in the last group of the step before, if a later step will ask for it."""

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import json
+import math
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from dqcodec.bitstream.frequencies import quantise_counts
+from dqcodec.bitstream.static_tables import StaticTables
 from dqcodec.errors import ConfigError, DataError
 from dqcodec.models.config import CodecConfig
 from dqcodec.models.dqvae import DQVAE
 from dqcodec.models.ladder import expand
 from dqcodec.models.sampling import sample_levels
+from dqcodec.prior.batch import pack
 from dqcodec.prior.config import PriorConfig
 from dqcodec.prior.network import DQTransformer
 from dqcodec.prior.quantised import quantised
 from dqcodec.training import checkpoint
 from dqcodec.training.config import DataConfig
 from dqcodec.training.data import Batches, Pictures
+from dqcodec.training.prior_trainer import TOKENS, losses
+from dqcodec.training.token_cache import TokenCache, load_or_encode
 from dqcodec.weights import model_file
 from dqcodec.weights.model_file import Model
 from dqcodec.weights.registry import read_header
@@ -58,8 +64,22 @@ def export_prior(run: Path, vae: Path, output: Path) -> bytes:
     header = read_header(vae)
     notes = {k: v for k, v in header.items() if k not in ("config", "fingerprint", "prior")}
     notes |= {"vae": state["vae"], "prior_steps": str(state["step"]), "prior_hours": f"{state['elapsed'] / 3600:.2f}"}
+    cache = load_or_encode(run / TOKENS, vae, [], False)
+    notes["cost_ratio"] = json.dumps(cost_ratio(network, cache, loaded.tables))
     prior = (config, quantised(network))
     return model_file.write(output, loaded.config, loaded.vae.state_dict(), list(loaded.tables.tables), notes, prior)
+
+
+@torch.no_grad()
+def cost_ratio(network: DQTransformer, cache: TokenCache, tables: StaticTables, pictures: int = 16) -> list[float]:
+    """Per step, bits of the codes under the prior over bits under their table, on some cached pictures."""
+    batch = pack(network.config, [cache.tokens(cache[i], 0.45) for i in range(0, len(cache), -(-len(cache) // pictures))])
+    found = losses(network.eval(), batch, quantise=True)
+    ratios = []
+    for s, step in enumerate(batch.steps):
+        plain = tables.bits(s)[step.code.numpy()].sum()
+        ratios.append(round(float(found[s][0]) / math.log(2) / plain, 4) if plain else 1.0)
+    return ratios
 
 
 @torch.no_grad()

@@ -30,6 +30,7 @@ from dqcodec.training.prior_config import PriorTrainConfig
 from dqcodec.training.schedule import learning_rate
 from dqcodec.training.token_cache import TokenCache, load_or_encode
 
+TOKENS = "tokens.safetensors"
 VALID_SHARES = (0.0, 0.25, 0.5, 0.75)  # budgets of validation, geometric between coarsest and finest
 
 
@@ -88,7 +89,8 @@ class PriorBatches:
 def losses(network: DQTransformer, batch: PriorBatch, quantise: bool) -> list[tuple[torch.Tensor, int]]:
     """Sums in nats and numbers of symbols: codes of each step, then map bits of each step but the first."""
     logits, maps = network(batch, quantise)
-    found = [(F.cross_entropy(z, s.code, reduction="sum"), len(s.code)) for z, s in zip(logits, batch.steps, strict=True)]
+    pairs = zip(logits, batch.steps, strict=True)
+    found = [(F.cross_entropy(z, s.code, reduction="sum"), len(s.code)) for z, s in pairs]
     for z, s in zip(maps, batch.steps, strict=True):
         if z is not None:
             found.append((F.binary_cross_entropy_with_logits(z, s.map_bit, reduction="sum"), len(z)))
@@ -104,7 +106,7 @@ class PriorTrainer:
         if not resume and (folders.out / checkpoint.NAME).exists():
             raise DataError(f"{folders.out}: already holds a run; add --resume to go on, or choose another --out")
         torch.manual_seed(config.seed)
-        self.cache = load_or_encode(folders.out / "tokens.safetensors", folders.vae, list(folders.data), True, progress)
+        self.cache = load_or_encode(folders.out / TOKENS, folders.vae, list(folders.data), True, progress)
         ladder = self.cache.ladder
         try:
             self.prior = PriorConfig.from_dict({
@@ -152,9 +154,15 @@ class PriorTrainer:
     def save(self) -> None:
         """Write the checkpoint of the state after `self.step` steps."""
         checkpoint.save(self.folders.out, {
-            "config": self.config.to_dict(), "vae": self.cache.fingerprint, "prior": self.prior.to_dict(), "model": self.network.state_dict(),
-            "optimiser": self.optimiser.state_dict(), "ema": self.average.state,
-            "ema_updates": self.average.updates, "step": self.step, "elapsed": self.elapsed,
+            "config": self.config.to_dict(),
+            "vae": self.cache.fingerprint,
+            "prior": self.prior.to_dict(),
+            "model": self.network.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "ema": self.average.state,
+            "ema_updates": self.average.updates,
+            "step": self.step,
+            "elapsed": self.elapsed,
         })
 
     @property

@@ -38,7 +38,10 @@ class Encoded:
 
 
 class TokenCache:
-    """Encoded pictures, all of one model, named by its fingerprint (hex). label 0 is "no class", label i + 1 class i."""
+    """Encoded pictures, all of one model, named by its fingerprint (hex).
+
+    label 0 is "no class", label i + 1 is class i.
+    """
 
     def __init__(self, arrays: dict[str, np.ndarray], ladder: Ladder, classes: tuple[str, ...], fingerprint: str):
         self.ladder, self.classes, self.fingerprint = ladder, classes, fingerprint

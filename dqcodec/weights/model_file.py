@@ -29,6 +29,7 @@ class Model:
 
     vae: in evaluation mode, float32. tables: frequencies of the codes by themselves, the entropy model of
     models without a prior and a quick estimate of costs in all. prior: the DQ-Transformer, or None.
+    cost_ratio: per step, bits of a code under the prior in the mean over bits under its table.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Model:
     vae: DQVAE
     tables: StaticTables
     prior: IntegerNetwork | None = None
+    cost_ratio: tuple[float, ...] = ()
 
     @property
     def entropy(self) -> CodeModel:
@@ -67,7 +69,8 @@ class Model:
             raise UnknownModelError(f"{path}: broken model file ({str(error).splitlines()[0]})") from error
         if computed.hex() != header["fingerprint"]:
             raise UnknownModelError(f"{path}: codebooks, tables or prior differ from the fingerprint in its header")
-        return cls(path.stem, config, vae.eval(), StaticTables(config.ladder, computed, tables), prior)
+        return cls(path.stem, config, vae.eval(), StaticTables(config.ladder, computed, tables), prior,
+                   tuple(json.loads(header.get("cost_ratio", "[]"))))
 
 
 def write(path: Path, config: CodecConfig, state: dict[str, torch.Tensor], tables: list[np.ndarray],
