@@ -70,7 +70,8 @@ def table_costs(analysis: Analysis, tables: StaticTables, ratio: Sequence[float]
     cost = np.zeros((count, rows, cols))
     for step, grid in enumerate(analysis.codes):
         side = grid.shape[0] // rows
-        cost[step] = tables.bits(step)[grid].reshape(rows, side, cols, side).sum((1, 3)) * (ratio[step] if ratio else 1) + MAP_BIT
+        bits = tables.bits(step)[grid].reshape(rows, side, cols, side).sum((1, 3))
+        cost[step] = bits * (ratio[step] if ratio else 1) + MAP_BIT
     return cost
 
 

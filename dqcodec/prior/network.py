@@ -138,8 +138,9 @@ class DQTransformer(nn.Module):
         hot = 9 * (len(ladder) + 1)
         self.near = nn.ModuleList(FixedLinear(context.slots(s) * config.embedding + hot, d) for s in steps)
         self.token = nn.ModuleList(FixedLinear(config.embedding, d) for _ in steps)
-        self.position_stack = nn.ModuleList(Layer(config, config.position_layers) for _ in range(config.position_layers))
-        self.content_stack = nn.ModuleList(Layer(config, config.content_layers) for _ in range(config.content_layers))
+        deep, wide = config.position_layers, config.content_layers
+        self.position_stack = nn.ModuleList(Layer(config, deep) for _ in range(deep))
+        self.content_stack = nn.ModuleList(Layer(config, wide) for _ in range(wide))
         self.head = nn.ModuleList(FixedLinear(d, k, shared=True, scale=0.3) for k in ladder.codebook_sizes)
         self.map_wide = nn.ModuleList(FixedLinear(d + 24, config.map_hidden) for _ in steps[1:])
         self.map_head = nn.ModuleList(FixedLinear(config.map_hidden, 1, shared=True) for _ in steps[1:])
@@ -160,7 +161,8 @@ class DQTransformer(nn.Module):
             own = _add(place, self.near[s](near, quantise, fixed_point.CONTENT), quantise)
             code = F.embedding(step.code + context.first_row(self.config.ladder, s), content)
             query = query.index_copy(0, step.row, own)
-            memory = memory.index_copy(0, step.row, _add(own, self.token[s](code, quantise, fixed_point.CONTENT), quantise))
+            known = _add(own, self.token[s](code, quantise, fixed_point.CONTENT), quantise)
+            memory = memory.index_copy(0, step.row, known)
         return query, memory
 
     def forward(self, batch: PriorBatch, quantise: bool = False) -> tuple[list[Tensor], list[Tensor | None]]:

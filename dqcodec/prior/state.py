@@ -120,11 +120,16 @@ class ImageState:
                 self._answer_chunk(int(self._chunks[group]))
             hidden = self._answers[part.start - self._from : part.stop - self._from]
         else:
-            self._remember_up_to(part.start)
-            self._enter(int(self._chunks[group]))
-            self._queries, self._from = self._embed(part, self._grids(self.known.codes), None), part.start
+            self.turn_to(group)
             hidden = self._ask(part)
         return self.network.head[self._step](hidden)
+
+    def turn_to(self, group: int) -> None:
+        """Decoder: what comes before asking for `group`; enough by itself where its codes are known already."""
+        part = slice(int(self._starts[group]), int(self._starts[group + 1]))
+        self._remember_up_to(part.start)
+        self._enter(int(self._chunks[group]))
+        self._queries, self._from = self._embed(part, self._grids(self.known.codes), None), part.start
 
     def _grids(self, codes: tuple[np.ndarray, ...]) -> list[np.ndarray]:
         levels = np.minimum(self.known.levels, self._step)

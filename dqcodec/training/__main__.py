@@ -1,7 +1,8 @@
-"""`python -m dqcodec.training`: the trainer without the command line's dependencies.
+"""`python -m dqcodec.training`: the trainers without the command line's dependencies.
 
 For a bare machine with torch, numpy, pillow and safetensors, alone or under torchrun:
     torchrun --nproc-per-node 4 -m dqcodec.training --config c.json --data DIR --out DIR --device cuda
+With --vae MODEL.safetensors it trains a prior on that model's tokens, in one process.
 """
 
 from __future__ import annotations
@@ -12,8 +13,20 @@ import sys
 from pathlib import Path
 
 from dqcodec.errors import DqError
+from dqcodec.training import prior_config
 from dqcodec.training.config import load
+from dqcodec.training.prior_trainer import PriorFolders, PriorTrainer
 from dqcodec.training.trainer import RunFolders, Trainer
+
+
+def _vae(args: argparse.Namespace) -> Trainer:
+    folders = RunFolders(tuple(args.data), args.out, args.valid, args.metric_weights)
+    return Trainer(load(args.config), folders, args.device, args.resume, args.init)
+
+
+def _prior(args: argparse.Namespace) -> PriorTrainer:
+    folders = PriorFolders(args.vae, tuple(args.data), args.out, args.valid)
+    return PriorTrainer(prior_config.load(args.config), folders, args.device, args.resume, args.init)
 
 
 def main() -> int:
@@ -24,15 +37,15 @@ def main() -> int:
     parser.add_argument("--valid", type=Path)
     parser.add_argument("--metric-weights", type=Path)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--init", type=Path, help="checkpoint (its averaged weights) or .safetensors model to start from")
+    parser.add_argument("--init", type=Path, help="checkpoint (averaged weights) or .safetensors model to start from")
+    parser.add_argument("--vae", type=Path, help="model file of a frozen DQ-VAE: train a prior on its tokens")
     parser.add_argument("--resume", action="store_true")
     args = parser.parse_args()
     stop = []
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, lambda *_: stop.append(True))
     try:
-        folders = RunFolders(tuple(args.data), args.out, args.valid, args.metric_weights)
-        trainer = Trainer(load(args.config), folders, args.device, args.resume, args.init)
+        trainer = _prior(args) if args.vae else _vae(args)
         trainer.run(lambda row: print(" ".join(f"{k}={v:.5g}" for k, v in row.items()), flush=True),
                     lambda: bool(stop))
     except DqError as error:

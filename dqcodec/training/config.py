@@ -91,7 +91,8 @@ def from_dict(values: dict, where: str = "configuration") -> TrainConfig:
         if name in values:
             values[name] = build_section(cls, dict(values[name]), f"{where}, section {name}")
     if values.get("adversarial") is not None:
-        values["adversarial"] = build_section(AdversarialConfig, dict(values["adversarial"]), f"{where}, section adversarial")
+        section = dict(values["adversarial"])
+        values["adversarial"] = build_section(AdversarialConfig, section, f"{where}, section adversarial")
     config = build_section(TrainConfig, values, where)
     if config.mode not in ("codec", "paper"):
         raise ConfigError(f"{where}: mode is {config.mode!r}; it must be codec or paper")

@@ -33,8 +33,9 @@ from dqcodec.weights.registry import read_header
 def export_model(run: Path, data: list[Path], output: Path, pictures: int) -> bytes:
     """Write `output` from the averaged weights of `run`; returns the fingerprint.
 
-    Tables, the entropy model of a DQ-VAE without a prior, come from `pictures` random crops of `data` at random budgets, one count added to every
-    code, so that none is impossible. Raises ConfigError if the run is not of the codec's mode.
+    Tables, the entropy model of a DQ-VAE without a prior, come from `pictures` random crops of `data` at
+    random budgets, one count added to every code, so that none is impossible. Raises ConfigError if the
+    run is not of the codec's mode.
     """
     state = checkpoint.load(run)
     if state["config"]["mode"] != "codec":
@@ -73,7 +74,8 @@ def export_prior(run: Path, vae: Path, output: Path) -> bytes:
 @torch.no_grad()
 def cost_ratio(network: DQTransformer, cache: TokenCache, tables: StaticTables, pictures: int = 16) -> list[float]:
     """Per step, bits of the codes under the prior over bits under their table, on some cached pictures."""
-    batch = pack(network.config, [cache.tokens(cache[i], 0.45) for i in range(0, len(cache), -(-len(cache) // pictures))])
+    chosen = range(0, len(cache), -(-len(cache) // pictures))
+    batch = pack(network.config, [cache.tokens(cache[i], 0.45) for i in chosen])
     found = losses(network.eval(), batch, quantise=True)
     ratios = []
     for s, step in enumerate(batch.steps):

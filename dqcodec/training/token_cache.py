@@ -139,7 +139,8 @@ def load_or_encode(path: Path, model: Path, data: list[Path], flips: bool, progr
         path.parent.mkdir(parents=True, exist_ok=True)
         note = {"fingerprint": fingerprint, "classes": json.dumps(cache.classes)}
         temporary = path.with_suffix(".part")
-        save_file(cache._arrays, temporary, note)
+        # safetensors writes memory as it lies: columns first would come back as rows.
+        save_file({k: np.ascontiguousarray(v) for k, v in cache._arrays.items()}, temporary, note)
         os.replace(temporary, path)
         return cache
     header = read_header(path)

@@ -1,0 +1,115 @@
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import dqcodec
+from dqcodec.errors import ConfigError, DataError
+from dqcodec.models.dqvae import DQVAE
+from dqcodec.training import checkpoint
+from dqcodec.training.export import export_prior
+from dqcodec.training.prior_config import from_dict
+from dqcodec.training.prior_trainer import TOKENS, PriorFolders, PriorTrainer
+from dqcodec.weights import load, model_file
+from tests.test_weights import SMALL, TABLES
+
+CONFIG = {"model": {"dim": 16, "heads": 2, "hidden": 32, "position_layers": 1, "content_layers": 1, "tile": 4,
+                    "groups": [4, 4]},
+          "symbols": 100, "steps": 6, "log_every": 1, "valid_every": 6, "checkpoint_every": 2, "quantise_from": 0.5,
+          "optim": {"lr": 0.01, "warmup_steps": 1}}
+
+
+@pytest.fixture
+def folders(tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "classes.json").write_text('["cat", "dog"]')
+    rng = np.random.default_rng(0)
+    for i in range(3):
+        smooth = Image.fromarray(rng.integers(0, 255, (4, 6, 3), np.uint8)).resize((96, 70))
+        smooth.save(data / f"{i % 2:02d}_{i:05d}.png")
+    torch.manual_seed(0)
+    vae = tmp_path / "vae.safetensors"
+    model_file.write(vae, SMALL, DQVAE(SMALL).state_dict(), TABLES, {})
+    return PriorFolders(vae, (data,), tmp_path / "out", data)
+
+
+def run(config, folders, stop_at=None, resume=False):
+    trainer = PriorTrainer(config, folders, resume=resume)
+    trainer.run(should_stop=lambda: trainer.step == stop_at)
+    return checkpoint.load(folders.out)
+
+
+def test_a_stopped_and_resumed_run_ends_like_an_uninterrupted_one(folders, tmp_path):
+    config = from_dict(CONFIG)
+    straight = run(config, folders)
+    broken = replace(folders, out=tmp_path / "broken")
+    assert run(config, broken, stop_at=3)["step"] == 3
+    resumed = run(config, broken, resume=True)
+    for part in ("model", "ema"):
+        for name, value in straight[part].items():
+            assert torch.equal(value, resumed[part][name]), name
+
+
+def test_training_lowers_the_bits_and_reports_every_kind(folders):
+    config = from_dict(CONFIG | {"steps": 60, "valid_every": 30, "quantise_from": 1.0})
+    trainer = PriorTrainer(config, folders)
+    before = trainer.look()
+    trainer.run()
+    after = trainer.look()
+    assert after["integer@0.5"] < 0.9 * before["integer@0.5"]
+    assert abs(after["integer@0.5"] - after["float@0.5"]) < 0.05 * after["float@0.5"]
+    assert {"code_0_float", "code_1_integer", "map_1_float"} <= set(after)
+
+
+def test_labels_come_from_names_and_are_kept_with_the_prior(folders):
+    trainer = PriorTrainer(from_dict(CONFIG), folders)
+    assert trainer.prior.classes == ("cat", "dog")
+    assert [trainer.cache[i].label for i in range(6)] == [1, 1, 1, 1, 2, 2]  # each picture and its mirror image
+
+
+def test_exported_model_codes_pictures_with_its_prior(folders, tmp_path):
+    run(from_dict(CONFIG), folders)
+    target = tmp_path / "with_prior.safetensors"
+    mark = export_prior(folders.out, folders.vae, target)
+    model = load(str(target))
+    assert model.fingerprint == mark != load(str(folders.vae)).fingerprint
+    assert len(model.cost_ratio) == 2 and model.prior.config.classes == ("cat", "dog")
+    picture = Image.open(next(folders.data[0].glob("*.png")))
+    data = dqcodec.compress(picture, quality=60, model=str(target))
+    assert dqcodec.decompress(data, model=str(target)).size == picture.size
+
+
+def test_tokens_of_another_model_are_refused(folders, tmp_path):
+    run(from_dict(CONFIG | {"steps": 1}), folders)
+    torch.manual_seed(1)
+    other = tmp_path / "other.safetensors"
+    model_file.write(other, SMALL, DQVAE(SMALL).state_dict(), TABLES, {})
+    (folders.out / checkpoint.NAME).rename(folders.out / "kept")
+    with pytest.raises(DataError, match=f"{TOKENS}.*remove the file"):
+        PriorTrainer(from_dict(CONFIG), replace(folders, vae=other))
+    (folders.out / "kept").rename(folders.out / checkpoint.NAME)
+    with pytest.raises(DataError, match="a prior of model"):
+        export_prior(folders.out, other, tmp_path / "out.safetensors")
+
+
+def test_wrong_settings_are_named(folders):
+    with pytest.raises(ConfigError, match="unknown key 'colour'"):
+        from_dict({"colour": 1})
+    with pytest.raises(ConfigError, match="section model"):
+        PriorTrainer(from_dict(CONFIG | {"model": {"groups": [1]}}), folders)
+
+
+def test_bare_machine_entry_trains_a_prior(folders, tmp_path):
+    config = tmp_path / "c.json"
+    config.write_text('{"model": {"dim": 16, "heads": 2, "hidden": 16, "groups": [2, 2], "tile": 4}, "symbols": 50, '
+                      '"steps": 2, "log_every": 1}')
+    command = [sys.executable, "-m", "dqcodec.training", "--config", str(config), "--vae", str(folders.vae),
+               "--data", str(folders.data[0]), "--out", str(tmp_path / "bare")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "bits=" in done.stdout
