@@ -7,7 +7,7 @@ True
 
 from dqcodec.version import __version__
 
-__all__ = ["__version__", "compress", "decompress", "load", "weights"]
+__all__ = ["__version__", "compress", "decompress", "generate", "load", "weights"]
 
 
 def __getattr__(name: str):
@@ -16,6 +16,10 @@ def __getattr__(name: str):
         from dqcodec import codec
 
         return getattr(codec, name)
+    if name == "generate":
+        from dqcodec.generation import generate
+
+        return generate
     if name == "load":
         from dqcodec.weights import load
 

@@ -1,4 +1,6 @@
-"""The command line. Exit codes: 0 good, 1 a file failed, 2 wrong usage, 130 interrupted.
+"""The command line.
+
+Exit codes: 0 good, 1 a file failed, 2 wrong usage, 3 the prior invented a part (--complete), 130 interrupted.
 
 Heavy imports happen inside the commands, so that `dqcodec --help` answers at once.
 """
@@ -15,10 +17,12 @@ import click
 from dqcodec import files
 from dqcodec.errors import DqError
 from dqcodec.eval.commands import compare_command, eval_command
+from dqcodec.generate_commands import generate_command
 from dqcodec.token_commands import tokens_command
 from dqcodec.training.commands import train_group
 from dqcodec.version import __version__
 
+INVENTED = 3  # exit code
 DEVICE = click.Choice(["auto", "cpu", "cuda"])
 
 
@@ -113,12 +117,16 @@ def compress(inputs, output, quality, bpp, size, effort, model, device, keep_met
 @click.option("-o", "--output", help="Output image (format by suffix), folder, or -. [default: NAME.png]")
 @click.option("--upto", type=click.Choice(["coarse", "medium", "fine"]), help="Decode no further than this grain.")
 @click.option("--partial", is_flag=True, help="Decode what is intact of a truncated or damaged file.")
+@click.option("--complete", is_flag=True, help="With --partial: let the model's prior invent the rest; exit code 3.")
 @click.option("--model", help="Name or path of the model. [default: found by the file's fingerprint]")
 @click.option("--device", type=DEVICE, default="auto", show_default=True)
 @click.option("--max-pixels", type=click.IntRange(min=1), default=2**28, show_default=True)
 @click.option("--force", is_flag=True, help="Overwrite existing files.")
-def decompress(inputs, output, upto, partial, model, device, max_pixels, force) -> None:
+def decompress(inputs, output, upto, partial, complete, model, device, max_pixels, force) -> None:
     """Decompress .dq files (files, folders, or - for standard input) to images."""
+    if complete and not partial:
+        raise click.UsageError("--complete is for damaged files: add --partial")
+    invented = []
     jobs = files.plan_jobs(inputs, output, (".dq",), ".png")
     from dqcodec import codec, images
 
@@ -127,15 +135,22 @@ def decompress(inputs, output, upto, partial, model, device, max_pixels, force) 
         kind = images.format_of(job.target)
         data = files.read_bytes(job.source)
         try:
-            decoded = codec.decode(data, upto=upto, partial=partial, model=model, device=device, max_pixels=max_pixels)
+            decoded = codec.decode(data, upto=upto, partial=partial, complete=complete, model=model, device=device,
+                                   max_pixels=max_pixels)
         except DqError as error:
             hint = codec.partial_hint(error, data) if not partial else ""
             raise DqError(f"{job.source}: {error}{hint}") from error
-        if decoded.problem:
+        if decoded.invented:
+            steps = f"step{'' if len(decoded.invented) == 1 else 's'} {', '.join(map(str, decoded.invented))}"
+            say(f"dqcodec: {job.source}: {steps} invented by the prior, not decoded: {decoded.problem}")
+            invented.append(job.source)
+        elif decoded.problem:
             say(f"dqcodec: {job.source}: only a coarser picture: {decoded.problem}")
         files.put_bytes(job.target, images.encode(decoded.image, kind))
 
     run_jobs(jobs, work)
+    if invented:
+        sys.exit(INVENTED)
 
 
 @cli.command()
@@ -160,6 +175,7 @@ cli.add_command(train_group)
 cli.add_command(eval_command)
 cli.add_command(compare_command)
 cli.add_command(tokens_command)
+cli.add_command(generate_command)
 
 
 def _run() -> int:

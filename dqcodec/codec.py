@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
 from dqcodec import bitstream, images, rate
-from dqcodec.bitstream import Extra
+from dqcodec.bitstream import Extra, Tokens
 from dqcodec.errors import DqError, FormatError
 from dqcodec.images import Picture
 from dqcodec.weights import registry
+
+if TYPE_CHECKING:
+    from dqcodec.weights.model_file import Model
 
 EFFORTS = ("fast", "best")
 GRAINS = ("coarse", "medium", "fine")
@@ -21,10 +26,15 @@ MAX_METADATA = 1 << 24  # bytes of an unpacked profile or EXIF block
 
 @dataclass(frozen=True)
 class Decoded:
-    """A decoded file: the picture, and None or one line on what was missing or damaged."""
+    """A decoded file.
+
+    image: the picture. problem: None or one line on what was missing or damaged. invented: the steps that the
+    file should have held and that the prior has filled in.
+    """
 
     image: Image.Image
     problem: str | None
+    invented: tuple[int, ...] = ()
 
 
 def compress(
@@ -99,12 +109,14 @@ def decompress(
     *,
     upto: str | None = None,
     partial: bool = False,
+    complete: bool = False,
     model: str | None = None,
     device: str = "auto",
     max_pixels: int = MAX_PIXELS,
 ) -> Image.Image:
     """Decode a .dq file to a Pillow image (mode L, LA, RGB or RGBA); see `decode`."""
-    return decode(data, upto=upto, partial=partial, model=model, device=device, max_pixels=max_pixels).image
+    return decode(data, upto=upto, partial=partial, complete=complete, model=model, device=device,
+                  max_pixels=max_pixels).image
 
 
 def decode(
@@ -112,6 +124,7 @@ def decode(
     *,
     upto: str | None = None,
     partial: bool = False,
+    complete: bool = False,
     model: str | None = None,
     device: str = "auto",
     max_pixels: int = MAX_PIXELS,
@@ -119,38 +132,53 @@ def decode(
     """Decode a .dq file and say what was wrong with it.
 
     upto: "coarse", "medium" or "fine" stops after that grain. partial: a truncated or damaged file
-    gives the coarser picture that its intact part holds. model: use this model, whose fingerprint
-    must fit; default: found by the file's fingerprint. Raises FormatError or UnknownModelError.
+    gives the coarser picture that its intact part holds. complete: and the prior invents the rest, the same
+    for the same file everywhere. model: use this model, whose fingerprint must fit; default: found by the
+    file's fingerprint. Raises FormatError or UnknownModelError, GenerateError if the model has no prior to
+    complete a damaged file with.
     """
     if upto is not None and upto not in GRAINS:
         raise DqError(f"upto {upto!r} is none of {', '.join(GRAINS)}")
     header = bitstream.inspect(data).header
     if header.width * header.height <= max_pixels:
-        loaded = _model_for(header.fingerprint, model)
+        loaded = model_for(header.fingerprint, model)
         step = None if upto is None else loaded.config.ladder.last_step_of_grain(upto)
     else:
         loaded, step = None, None  # `read` refuses the size by name
     parsed = bitstream.read(
-        data, lambda mark: loaded.entropy, max_pixels=max_pixels, partial=partial, upto_step=step
+        data, lambda mark: loaded.entropy, max_pixels=max_pixels, partial=partial or complete, upto_step=step
     )
+    tokens, invented = parsed.tokens, ()
+    if complete:
+        from dqcodec.completion import fill_in
+
+        wanted = header.steps if step is None else min(header.steps, step + 1)
+        invented = tuple(range(parsed.steps_read, wanted))
+        tokens = fill_in(loaded, tokens, invented)
+    return Decoded(render(loaded, tokens, header.grey, parsed.extras, device), parsed.problem, invented)
+
+
+def render(model: Model, tokens: Tokens, grey: bool, extras: Sequence[Extra], device: str = "auto") -> Image.Image:
+    """The picture of some tokens; extras: of their file. Raises FormatError, ImageError for broken extras."""
     from dqcodec import networks  # torch: not before the file has proved sound
 
     target_device = networks.pick_device(device)
-    pixels = networks.synthesise(loaded.vae.to(target_device), parsed.tokens, target_device)
-    kept = {extra.kind: extra.data for extra in parsed.extras}
+    pixels = networks.synthesise(model.vae.to(target_device), tokens, target_device)
+    kept = {extra.kind: extra.data for extra in extras}
     alpha = None
     if "alpha" in kept:
-        alpha = images.unpack_alpha(kept["alpha"], header.width, header.height)
+        alpha = images.unpack_alpha(kept["alpha"], tokens.width, tokens.height)
     unpacked = {kind: _unpack(kind, kept[kind]) for kind in ("icc", "exif", "xmp") if kind in kept}
-    return Decoded(images.from_picture(Picture(pixels, alpha, header.grey, **unpacked)), parsed.problem)
+    return images.from_picture(Picture(pixels, alpha, grey, **unpacked))
 
 
-def tokens_of(data: bytes, model: str | None = None, max_pixels: int = MAX_PIXELS) -> bitstream.Tokens:
+def tokens_of(data: bytes, model: str | None = None, max_pixels: int = MAX_PIXELS) -> Tokens:
     """Grain map and codes of a .dq file, without decoding pixels."""
-    return bitstream.read(data, lambda mark: _model_for(mark, model).entropy, max_pixels=max_pixels).tokens
+    return bitstream.read(data, lambda mark: model_for(mark, model).entropy, max_pixels=max_pixels).tokens
 
 
-def _model_for(mark: bytes, name: str | None):
+def model_for(mark: bytes, name: str | None = None) -> Model:
+    """The model of a file's fingerprint, or the one named; raises UnknownModelError, FormatError if it differs."""
     if name is None:
         return registry.find(mark)
     loaded = registry.load(name)

@@ -59,3 +59,7 @@ class DataError(DqError):
 
 class TokenFileError(DqError):
     """A .npz file of tokens lacks an array, or holds one that cannot be right."""
+
+
+class GenerateError(DqError):
+    """What was asked of the generator cannot be done: an unknown class, a box outside the image, no prior."""

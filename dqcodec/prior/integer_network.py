@@ -6,7 +6,8 @@ network.py computes in training with `quantise`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -67,6 +68,12 @@ class IntegerNetwork:
         self.exp_table = torch.from_numpy(tensors["exp_table"].astype(np.int32)).to(self.device)
         self.map_table = tensors["map_table"].astype(np.int64)
         del self._tensors
+
+    def in_order(self, order: str) -> IntegerNetwork:
+        """The same weights with cells in another order, "groups" or "raster": for comparison, not for files."""
+        other = copy(self)
+        other.config = replace(self.config, order=order)
+        return other
 
     def _stream(self, name: str) -> Tensor:
         return torch.from_numpy(self._tensors[name].astype(np.float32)).to(self.device)

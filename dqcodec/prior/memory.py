@@ -38,7 +38,7 @@ class Memory:
     def fork(self) -> Memory:
         """A memory that begins with the same slots."""
         other = copy(self)
-        other._keys, other._values = list(self._keys), list(self._values)
+        other._keys, other._values = ([x.clone() for x in cache] for cache in (self._keys, self._values))
         return other
 
     def reserve(self, slots: int) -> None:

@@ -40,10 +40,7 @@ class ImageState:
         self._row_of_cell: np.ndarray | None = None
 
     def fork(self, known: Known) -> ImageState:
-        """This state, at the end of step 0, for other tokens of the same picture, `known.complete`.
-
-        The memories' slots are shared: those beyond step 0 are out of sight until their owner fills them.
-        """
+        """This state, at the end of step 0, for other tokens of the same picture, `known.complete`."""
         other = copy(self)
         other.known = known
         other._memories = [memory.fork() for memory in self._memories]

@@ -30,7 +30,7 @@ from dqcodec.training.prior_config import PriorTrainConfig
 from dqcodec.training.schedule import learning_rate
 from dqcodec.training.token_cache import TokenCache, load_or_encode
 
-TOKENS = "tokens.safetensors"
+TOKENS, VALID_TOKENS = "tokens.safetensors", "valid_tokens.safetensors"
 VALID_SHARES = (0.0, 0.25, 0.5, 0.75)  # budgets of validation, geometric between coarsest and finest
 
 
@@ -142,7 +142,7 @@ class PriorTrainer:
     def _valid_batches(self) -> list[PriorBatch]:
         if self.folders.valid is None:
             return []
-        path = self.folders.out / "valid_tokens.safetensors"
+        path = self.folders.out / VALID_TOKENS
         cache = load_or_encode(path, self.folders.vae, [self.folders.valid], False)
         side = self.config.window
         batches = []

@@ -143,8 +143,13 @@ def load_or_encode(path: Path, model: Path, data: list[Path], flips: bool, progr
         save_file({k: np.ascontiguousarray(v) for k, v in cache._arrays.items()}, temporary, note)
         os.replace(temporary, path)
         return cache
+    cache = read_cache(path, Model.read(model).config.ladder)
+    if cache.fingerprint != fingerprint:
+        raise DataError(f"{path}: tokens of model {cache.fingerprint}, not {fingerprint}: remove the file")
+    return cache
+
+
+def read_cache(path: Path, ladder: Ladder) -> TokenCache:
+    """The cache file `path`, of a model with this ladder."""
     header = read_header(path)
-    if header.get("fingerprint") != fingerprint:
-        raise DataError(f"{path}: tokens of model {header.get('fingerprint')}, not {fingerprint}: remove the file")
-    ladder = Model.read(model).config.ladder
-    return TokenCache(load_file(path), ladder, tuple(json.loads(header["classes"])), fingerprint)
+    return TokenCache(load_file(path), ladder, tuple(json.loads(header["classes"])), header["fingerprint"])

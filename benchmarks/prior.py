@@ -1,0 +1,130 @@
+"""What the prior saves: bytes of the same tokens with its probabilities and with the static tables.
+
+    python benchmarks/prior.py --images DIR [--run RUN] [--model default] [--output results/prior.json]
+
+For each picture and rate: the tokens of the file at that rate, their bytes under the static tables and
+under the prior, and whether the file decodes to them. For the orders: one picture's bytes and decode time
+in groups and in raster order. With --run (the folder of a prior's training) also the bits per code and map
+bit on the run's validation tokens: uniform, table, float and integer prior. Exits 1 if a file does not
+decode to its tokens or the prior saves less than 20 % in the mean.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from dqcodec import bitstream, codec
+from dqcodec.eval import machine
+from dqcodec.prior.code_model import PriorModel
+from dqcodec.weights import load
+from dqcodec.weights.model_file import Model
+
+RATES = (0.05, 0.1, 0.2, 0.4)
+TARGET = 0.20
+ORDER_RATE = 0.15
+
+
+def same(a: bitstream.Tokens, b: bitstream.Tokens) -> bool:
+    return np.array_equal(a.levels, b.levels) and all(map(np.array_equal, a.codes, b.codes))
+
+
+def savings(model: Model, name: str, sources: list[Path]) -> list[dict]:
+    """One row for each rate: mean bytes under tables and prior."""
+    rows = []
+    for rate in RATES:
+        plain, packed, exact, steps = [], [], True, np.zeros((3, 2))
+        for source in sources:
+            data = codec.compress(Image.open(source), bpp=rate, model=name, device="cpu")
+            tokens = bitstream.read(data, lambda mark: model.entropy).tokens
+            static = bitstream.write(tokens, model.tables)
+            exact &= bitstream.write(tokens, model.entropy) == data
+            exact &= same(bitstream.read(static, lambda mark: model.tables).tokens, tokens)
+            plain.append(len(static))
+            packed.append(len(data))
+            for column, file in enumerate((static, data)):
+                for section in bitstream.inspect(file).sections:
+                    steps[section.step, column] += len(section.payload)
+        saved = 1 - np.sum(packed) / np.sum(plain)
+        shares = {f"saved_step_{s}": 1 - b / a for s, (a, b) in enumerate(steps) if a}
+        rows.append({"bpp": rate, "bytes_tables": float(np.mean(plain)), "bytes_prior": float(np.mean(packed)),
+                     "saved": float(saved), **shares, "exact": bool(exact)})
+        print(f"{rate} bpp: {np.mean(plain):.0f} -> {np.mean(packed):.0f} bytes, saved {100 * saved:.1f} %, "
+              f"exact {exact}", flush=True)
+    return rows
+
+
+def orders(model: Model, name: str, source: Path) -> dict:
+    """Bytes and decode seconds of one picture's tokens in groups and in raster order."""
+    tokens = codec.tokens_of(codec.compress(Image.open(source), bpp=ORDER_RATE, model=name, device="cpu"), name)
+    facts: dict = {"picture": source.name, "codes": int(sum((c >= 0).sum() for c in tokens.codes))}
+    for order in ("groups", "raster"):
+        network = model.prior.in_order(order)
+        entropy = PriorModel(network, model.fingerprint)
+        data = bitstream.write(tokens, entropy)
+        start = time.perf_counter()
+        assert same(bitstream.read(data, lambda mark, e=entropy: e).tokens, tokens)
+        facts[order] = {"bytes": len(data), "decode_s": time.perf_counter() - start}
+        print(f"{order}: {len(data)} bytes, decoded in {facts[order]['decode_s']:.2f} s", flush=True)
+    return facts
+
+
+def bits_table(model: Model, run: Path) -> dict:
+    """Bits per code and map bit on the run's validation tokens, and the shares of map bits and codes."""
+    from dqcodec.training.prior_trainer import VALID_SHARES, VALID_TOKENS
+    from dqcodec.training.token_cache import read_cache
+
+    with (run / "valid.csv").open() as f:
+        last = list(csv.DictReader(f))[-1]
+    cache = read_cache(run / VALID_TOKENS, model.config.ladder)
+    table: dict = {}
+    codes = {s: [] for s in range(len(model.config.factors))}
+    for share in VALID_SHARES:
+        for i in range(min(8, len(cache))):
+            tokens = cache.tokens(cache.window(i, 0, 0, 24, 24), share)
+            for s, grid in enumerate(tokens.codes):
+                codes[s].append(grid[grid >= 0])
+    for s, found in codes.items():
+        used = np.concatenate(found)
+        table[f"code_{s}"] = {"uniform": float(np.log2(model.config.codebook_size)),
+                              "table": float(model.tables.bits(s)[used].mean())}
+    for name in [k.removesuffix("_integer") for k in last if k.endswith("_integer")]:
+        table.setdefault(name, {"uniform": 1.0})
+        table[name] |= {"float": float(last[f"{name}_float"]), "integer": float(last[f"{name}_integer"])}
+    for name, row in table.items():
+        print(name, "  ".join(f"{k} {v:.3f}" for k, v in row.items()))
+    return table
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--images", required=True, type=Path)
+    parser.add_argument("--model", default="default")
+    parser.add_argument("--run", type=Path)
+    parser.add_argument("--most", type=int, default=1000)
+    parser.add_argument("--output", type=Path)
+    args = parser.parse_args()
+    torch.set_num_threads(2)
+    model = load(args.model)
+    sources = sorted(args.images.glob("*.png"))[: args.most]
+    facts: dict = {"model": model.fingerprint.hex(), "pictures": len(sources), "machine": machine.describe()}
+    if args.run:
+        facts["bits"] = bits_table(model, args.run)
+    facts["rates"] = savings(model, args.model, sources)
+    facts["orders"] = orders(model, args.model, sources[0])
+    if args.output:
+        args.output.write_text(json.dumps(facts, indent=1) + "\n")
+    missed = not all(r["exact"] for r in facts["rates"]) or np.mean([r["saved"] for r in facts["rates"]]) < TARGET
+    return int(missed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,94 @@
+"""Priors and walks through them for the tests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from dqcodec.bitstream import Known, Tokens
+from dqcodec.bitstream.step_coder import code_step
+from dqcodec.prior.code_model import PriorModel
+from dqcodec.prior.config import PriorConfig
+from dqcodec.prior.integer_network import IntegerNetwork
+from dqcodec.prior.network import DQTransformer
+
+NARROW = dict(dim=16, heads=2, hidden=32, embedding=8, map_hidden=8, position_layers=1, content_layers=1)
+SMALL = PriorConfig(codebook_sizes=(8, 16, 8), tile=2, **NARROW)
+REPEATED = PriorConfig((16, 16, 8), (8, 8, 8), tile=2, groups=(4, 2, 16), **NARROW)
+RASTER = PriorConfig(codebook_sizes=(8, 1, 8), tile=2, order="raster", classes=("cat", "dog"), **NARROW)
+DEEP = PriorConfig(codebook_sizes=(32, 32, 32), dim=48, heads=4, hidden=96, embedding=16, map_hidden=16, tile=4,
+                   position_layers=2, content_layers=2)  # fmt: skip
+
+
+def trained(config: PriorConfig, seed: int = 0) -> DQTransformer:
+    """A network with random weights and biases, as training starts from."""
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(seed)
+        network = DQTransformer(config)
+        with torch.no_grad():
+            for name, parameter in network.named_parameters():
+                if name.endswith("bias"):
+                    parameter.normal_(0, 0.3)
+    return network.eval()
+
+
+def model_of(config: PriorConfig, seed: int = 1, device: str = "cpu") -> PriorModel:
+    """The entropy model of a prior whose integers are those of the golden files' generator."""
+    from tests.vectors.make_prior import make_tensors
+
+    return PriorModel(IntegerNetwork(config, make_tensors(config, seed), device), b"test")
+
+
+@dataclass
+class StepTrace:
+    """What was asked for one step, in coding order: map bits and codes, batch by batch."""
+
+    regions: list[np.ndarray] = field(default_factory=list)
+    map_frequencies: list[np.ndarray] = field(default_factory=list)
+    cells: list[np.ndarray] = field(default_factory=list)
+    frequencies: list[np.ndarray] = field(default_factory=list)
+
+    def map_row(self) -> np.ndarray:
+        """All frequencies of map bits, (n,) int64."""
+        return np.concatenate([np.empty(0, np.int64), *self.map_frequencies])
+
+    def code_rows(self, size: int) -> np.ndarray:
+        """All frequencies of codes, (n, size) int64."""
+        return np.concatenate([np.empty((0, size), np.int64), *self.frequencies])
+
+
+def trace(model, tokens: Tokens, decoder: bool = False, steps: int | None = None) -> list[StepTrace]:
+    """All frequencies that coding `tokens` asks for.
+
+    decoder: step by step from cached keys and values, as a decoder has to; else teacher-forced, in parallel.
+    """
+    known = Known.nothing(tokens.width, tokens.height, model.ladder, None if decoder else tokens)
+    maps, found = model.map_model(), []
+    for step in range(int(tokens.levels.max()) + 1 if steps is None else steps):
+        here = StepTrace()
+        found.append(here)
+
+        def map_bits(regions, frequencies, step=step, here=here):
+            here.regions.append(regions)
+            here.map_frequencies.append(frequencies[:, 1])
+            return (tokens.levels.reshape(-1)[regions] >= step).astype(np.int32)
+
+        def codes(cells, frequencies, step=step, here=here):
+            here.cells.append(cells)
+            here.frequencies.append(frequencies)
+            return tokens.codes[step].reshape(-1)[cells]
+
+        code_step(step, known, model, maps, map_bits, codes)
+    return found
+
+
+def equal(a: list[StepTrace], b: list[StepTrace]) -> bool:
+    """Whether two walks asked for the same symbols with the same frequencies."""
+
+    def same(x: list[np.ndarray], y: list[np.ndarray]) -> bool:
+        return len(x) == len(y) and all(np.array_equal(i, j) for i, j in zip(x, y, strict=True))
+
+    names = ("regions", "map_frequencies", "cells", "frequencies")
+    return len(a) == len(b) and all(same(getattr(x, n), getattr(y, n)) for x, y in zip(a, b, strict=True) for n in names)
