@@ -15,14 +15,21 @@ from torch import Tensor
 from dqcodec.prior.fixed_point import INT8_MAX, SCORE_SHIFT, SCORE_TOP, integer_root
 
 
-def _vnni() -> bool:
-    for name in ("_is_vnni_supported", "_is_avx512_vnni_supported"):
-        if getattr(torch.cpu, name, lambda: False)():
-            return True
-    return False
+def _int_mm_is_exact() -> bool:
+    """Whether torch._int_mm gives exact sums on this processor.
+
+    Without VNNI oneDNN adds pairs of products in 16 bits, where they saturate; so it does where the processor
+    has VNNI but ONEDNN_MAX_CPU_ISA hides it. Hence a trial with the largest products.
+    """
+    names = ("_is_vnni_supported", "_is_avx512_vnni_supported")
+    if not hasattr(torch, "_int_mm") or not any(getattr(torch.cpu, name, lambda: False)() for name in names):
+        return False
+    most = torch.full((64, 256), INT8_MAX, dtype=torch.int8)
+    right = 256 * INT8_MAX**2
+    return all((torch._int_mm(most[:n], sign * most.t()) == sign * right).all() for n in (1, 64) for sign in (1, -1))
 
 
-_INT_MM = hasattr(torch, "_int_mm") and _vnni()
+_INT_MM = _int_mm_is_exact()
 
 
 def int8_matmul(a: Tensor, b: Tensor) -> Tensor:
@@ -36,8 +43,6 @@ def int8_matmul(a: Tensor, b: Tensor) -> Tensor:
     if a.device.type == "cpu" and _INT_MM:
         return torch._int_mm(a, b).float()
     return a.float() @ b.float()
-
-
 
 
 @dataclass

@@ -68,7 +68,7 @@ class TrainConfig:
     train_only: tuple[str, ...] = ()
     compile: bool = False
     checkpoint_every: int = 500
-    picture_every: int = 500
+    look_every: int = 500
     log_every: int = 20
 
     def to_dict(self) -> dict:

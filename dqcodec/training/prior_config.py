@@ -30,7 +30,7 @@ class PriorTrainConfig:
     hours: float = 0.0
     seed: int = 0
     checkpoint_every: int = 100
-    valid_every: int = 200
+    look_every: int = 200
     log_every: int = 10
 
     def to_dict(self) -> dict:

@@ -26,6 +26,7 @@ from dqcodec.prior.network import DQTransformer, PriorBatch
 from dqcodec.training import checkpoint
 from dqcodec.training.ema import WeightAverage
 from dqcodec.training.log import CsvLog
+from dqcodec.training.loop import Loop
 from dqcodec.training.prior_config import PriorTrainConfig
 from dqcodec.training.schedule import learning_rate
 from dqcodec.training.token_cache import TokenCache, load_or_encode
@@ -97,7 +98,7 @@ def losses(network: DQTransformer, batch: PriorBatch, quantise: bool) -> list[tu
     return found
 
 
-class PriorTrainer:
+class PriorTrainer(Loop):
     """One run. `run()` trains to the end of its schedule or until `should_stop()`."""
 
     def __init__(self, config: PriorTrainConfig, folders: PriorFolders, device: str = "cpu", resume: bool = False,
@@ -165,37 +166,6 @@ class PriorTrainer:
             "elapsed": self.elapsed,
         })
 
-    @property
-    def progress(self) -> float:
-        by_time = self.elapsed / (self.config.hours * 3600) if self.config.hours else 0.0
-        return max(self.step / self.config.steps, by_time)
-
-    def run(self, report: Callable[[dict], None] = lambda row: None,
-            should_stop: Callable[[], bool] = lambda: False) -> None:
-        """Train; `report` gets each logged row. Always leaves a checkpoint, also on an exception."""
-        c = self.config
-        begin, base = time.monotonic(), self.elapsed
-        looked = -1
-        try:
-            while self.progress < 1 and not should_stop():
-                row = self._one_step()
-                self.elapsed = base + time.monotonic() - begin
-                self.step += 1
-                if self.step % c.log_every == 0:
-                    row = {"step": self.step - 1, "hours": round(self.elapsed / 3600, 4), **row}
-                    self.log.write(row)
-                    report(row)
-                if self.step % c.valid_every == 0:
-                    self.look()
-                    looked = self.step
-                if self.step % c.checkpoint_every == 0:
-                    self.save()
-            if looked != self.step and self.progress >= 1:
-                self.look()
-        finally:
-            self.save()
-            self.batches.close()
-
     def _one_step(self) -> dict:
         start = time.monotonic()
         rate = learning_rate(self.config.optim, self.step, self.progress)
@@ -221,7 +191,7 @@ class PriorTrainer:
         return figures | _bits(found, len(self.prior.factors))
 
     @torch.no_grad()
-    def look(self) -> dict[str, float]:
+    def _look(self) -> dict[str, float]:
         """Bits per symbol on the validation pictures with averaged weights, as floats and as integers."""
         if not self.valid:
             return {}

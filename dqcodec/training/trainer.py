@@ -8,7 +8,6 @@ drawn from (seed, step), so stopping and resuming changes nothing.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from dqcodec.training.config import TrainConfig
 from dqcodec.training.data import Batches, Pictures
 from dqcodec.training.ema import WeightAverage
 from dqcodec.training.log import CsvLog, contact_sheet
+from dqcodec.training.loop import Loop
 from dqcodec.training.objective import Objective
 from dqcodec.training.perceptual import LpipsVgg
 from dqcodec.training.schedule import learning_rate
@@ -55,7 +55,7 @@ def build_model(config: TrainConfig) -> nn.Module:
         raise ConfigError(f"section model: {error}") from error
 
 
-class Trainer:
+class Trainer(Loop):
     """One run. `run()` trains to the end of its schedule or until `should_stop()`."""
 
     def __init__(self, config: TrainConfig, folders: RunFolders, device: str = "cpu", resume: bool = False,
@@ -132,39 +132,8 @@ class Trainer:
             "elapsed": self.elapsed,
         })
 
-    @property
-    def progress(self) -> float:
-        by_steps = self.step / self.config.steps
-        by_time = self.elapsed / (self.config.hours * 3600) if self.config.hours else 0.0
-        return max(by_steps, by_time)
-
-    def run(self, report: Callable[[dict], None] = lambda row: None,
-            should_stop: Callable[[], bool] = lambda: False) -> None:
-        """Train; `report` gets each logged row. Always leaves a checkpoint, also on an exception."""
-        c = self.config
-        begin, base = time.monotonic(), self.elapsed
-        looked = -1
-        try:
-            while self.progress < 1 and not should_stop():
-                row = self._one_step()
-                self.elapsed = parallel.agree(base + time.monotonic() - begin, self.device)
-                self.step += 1
-                if self.rank == 0 and self.step % c.log_every == 0:
-                    rate = c.data.batch * self.world / max(1e-9, self._seconds)
-                    hours = round(self.elapsed / 3600, 4)
-                    row = {"step": self.step - 1, "hours": hours, "img_s": round(rate, 2), **row}
-                    self.log.write(row)
-                    report(row)
-                if self.step % c.picture_every == 0:
-                    self._look()
-                    looked = self.step
-                if self.step % c.checkpoint_every == 0:
-                    self.save()
-            if looked != self.step and self.progress >= 1:  # not when asked to stop: that should be prompt
-                self._look()
-        finally:
-            self.save()
-            self.batches.close()
+    def _agree(self, seconds: float) -> float:
+        return parallel.agree(seconds, self.device)
 
     def _one_step(self) -> dict:
         start = time.monotonic()
@@ -198,8 +167,8 @@ class Trainer:
             critic_loss.backward()
             self._update(self.critic, self.adversary.parameters())
             metrics |= more
-        self._seconds = time.monotonic() - start
-        return {"lr": rate, "loss": loss.item(), **metrics}
+        images = self.config.data.batch * self.world / max(1e-9, time.monotonic() - start)
+        return {"img_s": round(images, 2), "lr": rate, "loss": loss.item(), **metrics}
 
     def _train_mode(self) -> None:
         self.model.train()

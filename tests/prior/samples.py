@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
-from dqcodec.bitstream import Known, Tokens
+from dqcodec.bitstream import Known, Ladder, Tokens
 from dqcodec.bitstream.step_coder import code_step
 from dqcodec.prior.code_model import PriorModel
 from dqcodec.prior.config import PriorConfig
@@ -41,6 +42,15 @@ def model_of(config: PriorConfig, seed: int = 1, device: str = "cpu") -> PriorMo
     return PriorModel(IntegerNetwork(config, make_tensors(config, seed), device), b"test")
 
 
+def tokens_with(rng, width: int, height: int, ladder: Ladder, levels: np.ndarray) -> Tokens:
+    """Tokens with random codes at the given levels (rows, cols) uint8."""
+    codes = []
+    for step, size in enumerate(ladder.codebook_sizes):
+        present = np.kron(levels >= step, np.ones((ladder.side(step),) * 2, bool))
+        codes.append(np.where(present, rng.integers(0, size, present.shape), -1).astype(np.int32))
+    return Tokens(width, height, levels, tuple(codes))
+
+
 @dataclass
 class StepTrace:
     """What was asked for one step, in coding order: map bits and codes, batch by batch."""
@@ -59,16 +69,15 @@ class StepTrace:
         return np.concatenate([np.empty((0, size), np.int64), *self.frequencies])
 
 
-def trace(model, tokens: Tokens, decoder: bool = False, steps: int | None = None) -> list[StepTrace]:
-    """All frequencies that coding `tokens` asks for.
+def walk(model, tokens: Tokens, decoder: bool = False) -> Iterator[StepTrace]:
+    """Code `tokens` step by step, and give what was asked for.
 
-    decoder: step by step from cached keys and values, as a decoder has to; else teacher-forced, in parallel.
+    decoder: group by group from cached keys and values, as a decoder has to; else teacher-forced, in parallel.
     """
     known = Known.nothing(tokens.width, tokens.height, model.ladder, None if decoder else tokens)
-    maps, found = model.map_model(), []
-    for step in range(int(tokens.levels.max()) + 1 if steps is None else steps):
+    maps = model.map_model()
+    for step in range(int(tokens.levels.max()) + 1):
         here = StepTrace()
-        found.append(here)
 
         def map_bits(regions, frequencies, step=step, here=here):
             here.regions.append(regions)
@@ -81,7 +90,12 @@ def trace(model, tokens: Tokens, decoder: bool = False, steps: int | None = None
             return tokens.codes[step].reshape(-1)[cells]
 
         code_step(step, known, model, maps, map_bits, codes)
-    return found
+        yield here
+
+
+def trace(model, tokens: Tokens, decoder: bool = False) -> list[StepTrace]:
+    """All that coding `tokens` asks for; see walk."""
+    return list(walk(model, tokens, decoder))
 
 
 def equal(a: list[StepTrace], b: list[StepTrace]) -> bool:

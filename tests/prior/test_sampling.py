@@ -27,8 +27,7 @@ def same(a: Tokens, b: Tokens) -> bool:
     return np.array_equal(a.levels, b.levels) and all(map(np.array_equal, a.codes, b.codes))
 
 
-def one(given: Given, seed: int = 0, config: PriorConfig = SMALL, **options) -> Tokens:
-    label = options.pop("label", 0)
+def one(given: Given, seed: int = 0, config: PriorConfig = SMALL, label: int = 0, **options) -> Tokens:
     network = NETWORK if config is SMALL else model_of(config).network
     (tokens,) = draw(network, given, 1, seed, Sampling(**options), label)
     tokens.validate(config.ladder)
@@ -137,8 +136,11 @@ def test_settings_out_of_range_are_named(wrong):
 # -- whole images
 
 
+PINNED = ["55d1f4d92d9ae859", "242d36062cb0e46a", "aeacd0fde8d21995"]
+
+
 def test_a_seed_gives_the_pinned_tokens():
-    """Another digest here means other pictures for the seeds that users wrote down: see docs/generation.md."""
+    """Another digest here means other pictures for the seeds that users wrote down."""
     found = [digest(one(nothing(), 7)), digest(one(nothing(), 7, temperature=0.8, top_k=5, top_p=0.9, detail=0.5)),
              digest(one(nothing(60, 50, RASTER), 7, RASTER, label=2, guidance=1.5))]
     assert [mark[:16] for mark in found] == PINNED
@@ -152,13 +154,12 @@ def test_seeds_differ_and_repeat():
 @pytest.mark.parametrize("width, height", [(32, 32), (90, 40), (33, 20)])
 def test_an_image_does_not_depend_on_those_sampled_with_it(width, height):
     start = nothing(width, height)
-    together = list(draw(NETWORK, start, 19, 5))
+    together = list(draw(NETWORK, start, 9, 5))
     assert images_at_once(SMALL, *start.tokens.levels.shape) > 2
-    assert len({digest(tokens) for tokens in together}) == 19
+    assert len({digest(tokens) for tokens in together}) == 9
     assert same(together[0], one(start, 5))
     assert all(map(same, together, draw(NETWORK, start, 3, 5)))
-    limited = PriorConfig(**{**SMALL.to_dict(), "tile": 2})
-    assert images_at_once(limited, 40, 40) == 1
+    assert images_at_once(SMALL, 40, 40) == 1
 
 
 @pytest.mark.parametrize("config, size", [(SMALL, (90, 75)), (REPEATED, (70, 50)), (SMALL, (300, 110))])
@@ -202,10 +203,11 @@ def symbols(tokens: Tokens) -> list[int]:
     return found
 
 
-@pytest.mark.parametrize("fraction", [0.0, 0.1, 0.33, 0.5, 0.77, 0.98, 1.0])
-@pytest.mark.parametrize("order", ["groups", "raster"])
+@pytest.mark.parametrize("fraction, order", [
+    *((f, "groups") for f in (0.0, 0.1, 0.33, 0.5, 0.77, 0.98, 1.0)), (0.4, "raster"),
+])  # fmt: skip
 def test_kept_tokens_come_back_unchanged(fraction, order):
-    tokens = one(nothing(150, 60), 1)
+    tokens = one(nothing(100, 60), 1)
     before = symbols(tokens)
     count = int(fraction * len(before))
     for i, drawn in enumerate(draw(NETWORK, Given.first(SMALL, tokens, fraction), 3, 9, Sampling(order=order))):
@@ -261,5 +263,3 @@ def test_class_and_guidance_change_what_is_drawn():
     assert len({cat, dog, none, marks(label=1, guidance=4.0)}) == 4
     assert marks(label=1, guidance=0.0) == none
 
-
-PINNED = ["", "", ""]

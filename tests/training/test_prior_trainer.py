@@ -19,7 +19,7 @@ from tests.test_weights import SMALL, TABLES
 
 CONFIG = {"model": {"dim": 16, "heads": 2, "hidden": 32, "position_layers": 1, "content_layers": 1, "tile": 4,
                     "groups": [4, 4]},
-          "symbols": 100, "steps": 6, "log_every": 1, "valid_every": 6, "checkpoint_every": 2, "quantise_from": 0.5,
+          "symbols": 100, "steps": 6, "log_every": 1, "look_every": 6, "checkpoint_every": 2, "quantise_from": 0.5,
           "optim": {"lr": 0.01, "warmup_steps": 1}}
 
 
@@ -56,11 +56,11 @@ def test_a_stopped_and_resumed_run_ends_like_an_uninterrupted_one(folders, tmp_p
 
 
 def test_training_lowers_the_bits_and_reports_every_kind(folders):
-    config = from_dict(CONFIG | {"steps": 60, "valid_every": 30, "quantise_from": 1.0})
+    config = from_dict(CONFIG | {"steps": 60, "look_every": 30, "quantise_from": 1.0})
     trainer = PriorTrainer(config, folders)
-    before = trainer.look()
+    before = trainer._look()
     trainer.run()
-    after = trainer.look()
+    after = trainer._look()
     assert after["integer@0.5"] < 0.9 * before["integer@0.5"]
     assert abs(after["integer@0.5"] - after["float@0.5"]) < 0.05 * after["float@0.5"]
     assert {"code_0_float", "code_1_integer", "map_1_float"} <= set(after)

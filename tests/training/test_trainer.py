@@ -16,7 +16,7 @@ MODEL = {"factors": [16, 16, 8], "codebook_size": 16, "code_dim": 4, "encoder_ch
          "encoder_blocks": [1, 0, 0, 0], "decoder_channels": [16, 16, 16, 16, 16],
          "decoder_blocks": [1, 0, 0, 0, 0], "router_hidden": 8}
 CONFIG = {"model": MODEL, "loss": {"lpips_vgg": 0.0}, "data": {"crop": 32, "batch": 2, "workers": 1},
-          "steps": 8, "log_every": 1, "picture_every": 4, "checkpoint_every": 2,
+          "steps": 8, "log_every": 1, "look_every": 4, "checkpoint_every": 2,
           "optim": {"warmup_steps": 2}}
 
 
