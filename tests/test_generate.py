@@ -263,7 +263,7 @@ def test_standard_output(capsysbinary, monkeypatch):
     (["--size", "40"], ["'40'", "WxH"]), (["--from", "IN", "--keep", "7"], ["keep 7.0"]),
     (["--from", "IN", "--mask", "0,0,400,4"], ["0,0,400,4", "90x70"]), (["--from", "IN", "--mask", "1,2"], ["X,Y,W,H"]),
     (["--from", "IN", "--keep", "1", "--model", "other"], ["in.dq", "made with model"]),
-    (["--from", "CUT", "--keep", "1"], ["cut.dq", "bytes more"]), (["--from", "no.dq", "--keep", "1"], ["no.dq", "read"]),
+    (["--from", "CUT", "--keep", "1"], ["cut.dq", "more"]), (["--from", "no.dq", "--keep", "1"], ["no.dq", "read"]),
     (["--model", "plain"], ["plain", "no prior"]), (["--top-p", "0"], ["top-p"]), (["--upto", "coarse"], ["file"]),
     (["-o", "x.xyz"], ["x.xyz", "no image format"]), (["-o", "-", "--tokens", "dq"], ["--tokens"]),
 ])  # fmt: skip
@@ -272,8 +272,8 @@ def test_bad_input_is_one_clear_line(packed, tmp_path, capsys, monkeypatch, word
     (tmp_path / "in.dq").write_bytes(packed)
     (tmp_path / "cut.dq").write_bytes(packed[:-9])
     names = {"IN": "in.dq", "CUT": "cut.dq"}
-    words = [names.get(word, word) for word in words]
-    fails(run(capsys, "generate", "-o", "out", *(["--model", "tiny"] if "--model" not in words else []), *words), *parts)
+    words = ["--model", "tiny", "-o", "out", *(names.get(word, word) for word in words)]
+    fails(run(capsys, "generate", *words), *parts)
     assert sorted(os.listdir()) == ["cut.dq", "in.dq"]
 
 

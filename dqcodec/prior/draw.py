@@ -28,7 +28,7 @@ def draw(network: IntegerNetwork, given: Given, count: int, seed: int, settings:
     network = network.in_order(settings.order)
     most = images_at_once(network.config, *given.tokens.levels.shape)
     for first in range(0, count, most):
-        yield from _Drawing(network, given, range(first, min(first + most, count)), seed, settings, label).run()
+        yield from Drawing(network, given, range(first, min(first + most, count)), seed, settings, label).run()
 
 
 def images_at_once(config: PriorConfig, rows: int, cols: int) -> int:
@@ -75,7 +75,7 @@ class _Sheet:
         return Tokens(self.known.width, self.known.height, self.part(self.known.levels, i).astype(np.uint8), codes)
 
 
-class _Drawing:
+class Drawing:
     """One run over a sheet of images."""
 
     def __init__(self, network: IntegerNetwork, given: Given, images: range, seed: int, settings: Sampling,
