@@ -4,12 +4,20 @@ import pytest
 
 import dqcodec.training.config as config
 from dqcodec.errors import ConfigError
+from dqcodec.prior.config import PriorConfig
+from dqcodec.training import prior_config
 from dqcodec.training.trainer import build_model
 
 CONFIGS = sorted(Path(config.__file__).parent.glob("configs/**/*.yaml"))
+PRIORS = [path for path in CONFIGS if path.stem.startswith("prior")]
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", PRIORS, ids=lambda p: p.stem)
+def test_every_packaged_prior_config_describes_a_network(path):
+    PriorConfig.from_dict(prior_config.load(path).model)
+
+
+@pytest.mark.parametrize("path", sorted(set(CONFIGS) - set(PRIORS)), ids=lambda p: p.stem)
 def test_every_packaged_config_loads_and_builds_its_model(path):
     import torch
 
