@@ -8,9 +8,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.conftest import synthetic
-from tests.prior.samples import NARROW
-from tests.vectors.make_prior import make_tensors
 
 import dqcodec
 from dqcodec import bitstream, cli, codec, files, token_files
@@ -19,6 +16,9 @@ from dqcodec.models.config import CodecConfig
 from dqcodec.models.dqvae import DQVAE
 from dqcodec.prior.config import PriorConfig
 from dqcodec.weights import model_file, registry
+from tests.conftest import synthetic
+from tests.prior.samples import NARROW
+from tests.vectors.make_prior import make_tensors
 
 LAYERS = dict(code_dim=4, encoder_channels=(8, 8, 8, 8), encoder_blocks=(0, 0, 0, 0),
               decoder_channels=(8, 8, 8, 8, 8), decoder_blocks=(0, 0, 0, 0, 0), router_hidden=8)  # fmt: skip

@@ -54,6 +54,7 @@ class IntegerNetwork:
         limits.check(config, tensors)
         self.config, self.device = config, torch.device(device)
         self._tensors = tensors
+        self.parameters = sum(value.size for value in tensors.values())
         steps = range(len(config.factors))
         self.content = torch.from_numpy(tensors["content"]).to(self.device)  # (rows, E) int8
         self.label = self._stream("label")  # (1 + classes, d)

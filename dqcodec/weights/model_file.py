@@ -62,6 +62,8 @@ class Model:
             tables = tuple(tensors.pop(f"{TABLES}{s}") for s in range(len(config.factors)))
             integers = {k.removeprefix(PRIOR): tensors.pop(k) for k in list(tensors) if k.startswith(PRIOR)}
             prior = IntegerNetwork(PriorConfig.from_dict(json.loads(prior_text)), integers) if prior_text else None
+            if prior is not None and prior.config.ladder != config.ladder:
+                raise ValueError("the prior is of another ladder than the codebooks")
             with torch.random.fork_rng(devices=()):  # loading must not move the caller's random numbers
                 vae = DQVAE(config)
             _fill(vae, {k: torch.from_numpy(v.astype(np.float32)) for k, v in tensors.items()})

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given as example_of
 from hypothesis import settings, strategies
-from tests.prior.samples import RASTER, REPEATED, SMALL, model_of, trace
 
 from dqcodec.bitstream import Known, Tokens
 from dqcodec.errors import GenerateError
@@ -16,6 +15,7 @@ from dqcodec.prior.draw import draw, images_at_once
 from dqcodec.prior.given import Given, coding_order
 from dqcodec.prior.sampling import Sampling
 from dqcodec.prior.state import ImageState
+from tests.prior.samples import RASTER, REPEATED, SMALL, model_of, trace
 
 TOP = 2**64 - 1
 NETWORK = model_of(SMALL).network
