@@ -42,8 +42,9 @@ CARD = """# Model card: default
 ## Prior
 - DQ-Transformer in integers, {prior_parameters:.1f} M parameters as int8: {shape}.
 - Trained by `dqcodec train prior` on the frozen DQ-VAE's tokens of the same pictures and their mirror images,
-  and of 5,200 labelled pictures of 10 classes (144-176 px, classes: {classes}): {prior_steps} steps of
-  about {symbols} symbols, {prior_hours:.2f} hours on the same two cores; the last {integer_share:.0f} % on the integers' grid.
+  and of 5,200 labelled pictures of 10 classes (144-176 px: {classes}): {prior_steps} steps of about
+  {symbols} symbols, {prior_hours:.2f} hours on the same two cores, the last {integer_share:.0f} % on the
+  integers' grid.
 {prior_kodak}
 | validation, bits per symbol | uniform | table | float prior | integer prior |
 | --- | --- | --- | --- | --- |
@@ -125,7 +126,7 @@ def card(results: dict, record: dict) -> str:
         shape=f"{shape.position_layers} + {shape.content_layers} layers of {shape.dim}, {shape.heads} heads, "
               f"tiles of {shape.tile}x{shape.tile} regions, {'/'.join(map(str, shape.groups))} groups",
         symbols=prior["symbols"], prior_hours=prior["hours"], integer_share=prior["integer_share"],
-        prior_kodak=f"- Bytes saved on Kodak at the same tokens against static tables (benchmarks/prior.py): {saved}.\n",
+        prior_kodak=f"- Bytes saved on Kodak at the same tokens against the tables (benchmarks/prior.py): {saved}.\n",
         prior_bits="\n".join(bits), valid=valid_table(stages), kodak=kodak_table(results),
         result_commit=f"`dqcodec eval kodak` at {results['about']['commit']}",
     )
