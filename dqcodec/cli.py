@@ -17,6 +17,7 @@ import click
 from dqcodec import files
 from dqcodec.errors import DqError
 from dqcodec.eval.commands import compare_command, eval_command
+from dqcodec.eval.gen_commands import eval_gen_command
 from dqcodec.generate_commands import generate_command
 from dqcodec.token_commands import tokens_command
 from dqcodec.training.commands import train_group
@@ -174,6 +175,7 @@ def info(file, as_json, model) -> None:
 cli.add_command(train_group)
 cli.add_command(eval_command)
 cli.add_command(compare_command)
+cli.add_command(eval_gen_command)
 cli.add_command(tokens_command)
 cli.add_command(generate_command)
 

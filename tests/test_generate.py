@@ -2,7 +2,9 @@
 
 import io
 import os
+import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ from tests.conftest import synthetic
 from tests.prior.samples import NARROW
 from tests.vectors.make_prior import make_tensors
 
+ROOT = Path(__file__).parents[1]
 LAYERS = dict(code_dim=4, encoder_channels=(8, 8, 8, 8), encoder_blocks=(0, 0, 0, 0),
               decoder_channels=(8, 8, 8, 8, 8), decoder_blocks=(0, 0, 0, 0, 0), router_hidden=8)  # fmt: skip
 VAE = CodecConfig(factors=(16, 8, 4), codebook_size=16, **LAYERS)
@@ -28,9 +31,8 @@ TABLES = [np.full(16, 4096, np.uint32)] * 3
 
 
 def make_model(path, prior: PriorConfig | None, seed: int = 1) -> None:
-    with torch.random.fork_rng(devices=()):
-        torch.manual_seed(0)
-        state = DQVAE(VAE).state_dict()
+    torch.manual_seed(0)
+    state = DQVAE(VAE).state_dict()
     model_file.write(path, VAE, state, TABLES, {}, prior and (prior, make_tensors(prior, seed)))
 
 
@@ -94,10 +96,6 @@ def test_a_seed_gives_the_same_pictures_and_a_file_like_any_other():
         assert token_files.to_dq(token_files.unpack(one.to_npz())) == one.to_dq()
 
 
-def test_size_is_one_tile_unless_given():
-    assert generate()[0].image.size == (32, 32)
-
-
 def test_classes_are_drawn_and_unknown_ones_named():
     def pets(**options):
         return generate(model="pets", **options)[0].tokens
@@ -124,6 +122,16 @@ def test_a_model_without_prior_says_so():
 def test_wrong_requests_are_named(wrong, words):
     with pytest.raises(GenerateError, match=words):
         generate(**wrong)
+
+
+def test_example_of_the_page_runs(models, packed, tmp_path, monkeypatch):
+    monkeypatch.setattr(registry, "_files", lambda: {"default": models / "tiny.safetensors"})
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photo.dq").write_bytes(packed)
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "generation.md").read_text(), re.S)
+    found: dict = {}
+    exec(block, found)
+    assert (tmp_path / "picture.png").exists() and len(found["variants"]) == 9
 
 
 # -- from a file
@@ -278,7 +286,7 @@ def test_bad_input_is_one_clear_line(packed, tmp_path, capsys, monkeypatch, word
 
 
 def test_an_unwritable_place_leaves_nothing_behind(tmp_path, capsys):
-    (tmp_path / "file").write_text("here")
+    (tmp_path / "file").touch()
     fails(run(capsys, "generate", "-o", tmp_path / "file" / "a.png", "--model", "tiny"), "cannot be written")
     assert os.listdir(tmp_path) == ["file"]
 
