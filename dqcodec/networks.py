@@ -96,7 +96,8 @@ def synthesise(vae: DQVAE, tokens: Tokens, device: torch.device, whole: int = WH
                 side = ladder.side(step)
                 part = grid[tuple(slice(o.start * side, o.stop * side) for o in outer)]
                 codes.append(torch.from_numpy(part.astype(np.int64)).to(device)[None])
-            image = vae.decoder(vae.quantizer.lookup(codes, levels), levels)[0]  # (3, h, w)
+            values = vae.quantizer.lookup(codes, levels)
+            image = vae.decoder(values, levels, (t.outer_top, t.outer_left))[0]  # (3, h, w)
             inner = image[:, (t.top - t.outer_top) * region : (t.bottom - t.outer_top) * region,
                           (t.left - t.outer_left) * region : (t.right - t.outer_left) * region]
             inner = ((inner.float() + 1) * 127.5).round_().clamp_(0, 255).byte().permute(1, 2, 0).cpu().numpy()

@@ -18,6 +18,7 @@ class CodecConfig:
         keeps to three dimensions, the mean colour: what the codebooks do not hold earns no gradient.
     encoder_channels / decoder_channels: widths at f16, f8, f4, f2 (and f1 for the decoder).
     encoder_blocks / decoder_blocks: residual blocks at the same resolutions.
+    noise_factors: resolutions at which the decoder gets noise to make texture from, e.g. (4, 2, 1).
     """
 
     factors: tuple[int, ...] = (16, 16, 16, 8, 4)
@@ -30,6 +31,7 @@ class CodecConfig:
     encoder_blocks: tuple[int, ...] = (2, 2, 1, 0)
     decoder_channels: tuple[int, ...] = (256, 128, 64, 32, 16)
     decoder_blocks: tuple[int, ...] = (3, 3, 2, 1, 0)
+    noise_factors: tuple[int, ...] = ()
     router_hidden: int = 128
     bypass: float = 0.0
 

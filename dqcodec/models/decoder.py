@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dqcodec.models.blocks import ResidualBlock, up
 from dqcodec.models.config import CodecConfig
+from dqcodec.models.noise import noise
 
 
 class Decoder(nn.Module):
     """forward: values {factor: (B, D, H/factor, W/factor)}, zero where a grain has no code, and
-    levels (B, H/16, W/16) int64 -> image (B, 3, H, W), about [-1, 1], not clamped."""
+    levels (B, H/16, W/16) int64 -> image (B, 3, H, W), about [-1, 1], not clamped.
+
+    origin: row and column of the first region in the whole picture, where the input is a tile of it; in
+    training every picture gets its noise from a random place.
+    """
 
     def __init__(self, config: CodecConfig):
         super().__init__()
@@ -24,17 +30,33 @@ class Decoder(nn.Module):
             {str(f): nn.Sequential(*[ResidualBlock(widths[f]) for _ in range(blocks[f])]) for f in widths}
         )
         self.ups = nn.ModuleDict({str(f): up(widths[f], widths[f // 2]) for f in (16, 8, 4, 2)})
+        # Not zero: the loss is even in a strength, so that zero would have no gradient.
+        self.noise = nn.ParameterDict(
+            {str(f): nn.Parameter(0.05 * torch.randn(widths[f], 1, 1)) for f in config.noise_factors})
         # Two convolutions at full resolution: a pixel shuffle alone leaves a visible grid.
         self.refine = nn.Conv2d(widths[1], widths[1], 3, padding=1)
         self.to_image = nn.Conv2d(widths[1], 3, 3, padding=1)
 
-    def forward(self, values: dict[int, Tensor], levels: Tensor) -> Tensor:
+    def forward(self, values: dict[int, Tensor], levels: Tensor, origin: tuple[int, int] = (0, 0)) -> Tensor:
         h = self.level_embedding(levels).permute(0, 3, 1, 2)  # (B, C16, H/16, W/16)
+        if self.training:
+            place = torch.randint(1 << 20, (len(h), 2), device=h.device)
+        else:
+            place = torch.tensor([origin], device=h.device).expand(len(h), 2)
         for factor in (16, 8, 4, 2, 1):
             if factor in values:
                 h = h + self.inputs[str(factor)](values[factor])
+            if str(factor) in self.noise:
+                h = h + (self.noise[str(factor)] * self._noise(factor, h, place)).to(h.dtype)
             h = self.stages[str(factor)](h)  # (B, C, H/factor, W/factor)
             if factor > 1:
                 h = self.ups[str(factor)](h)
         h = h + self.refine(F.leaky_relu(h, 0.1))
         return self.to_image(F.leaky_relu(h, 0.1))
+
+    def _noise(self, factor: int, h: Tensor, place: Tensor) -> Tensor:
+        """Noise (B, 1, H/factor, W/factor) of pictures whose first regions are at place (B, 2)."""
+        first = place[:, :, None] * (16 // factor)  # (B, 2, 1)
+        rows = first[:, 0] + torch.arange(h.shape[2], device=h.device)
+        cols = first[:, 1] + torch.arange(h.shape[3], device=h.device)
+        return noise(rows, cols, factor)

@@ -81,15 +81,19 @@ def _train(trainer, speed: str, unit: str, figures: tuple[str, ...]) -> None:
 
 @train_group.command("export")
 @click.option("--run", "folder", required=True, type=PATH, help="Folder of a finished or running training.")
-@click.option("--vae", type=PATH, help="For the run of a prior: the model file to put it into.")
+@click.option("--vae", type=PATH, help="For the run of a prior or of a decoder alone: the model file to put it into.")
 @click.option("--data", multiple=True, type=PATH, help="For the run of a DQ-VAE: pictures whose codes fill the tables.")
 @click.option("--output", required=True, type=PATH, help="Model file to write, NAME.safetensors.")
 @click.option("--pictures", default=400, show_default=True, help="Pictures to count codes on.")
 def export(folder, vae, data, output, pictures) -> None:
-    """Make a model file from a run: averaged weights with frequency tables, or with a prior."""
-    from dqcodec.training.export import export_model, export_prior
+    """Make a model file from a run: averaged weights with frequency tables, or a model file with a new prior or decoder."""
+    from dqcodec.training import checkpoint
+    from dqcodec.training.export import export_decoder, export_model, export_prior
 
     if (vae is None) == (not data):
-        raise click.UsageError("give --data for the run of a DQ-VAE, or --vae for the run of a prior")
-    mark = export_model(folder, list(data), output, pictures) if vae is None else export_prior(folder, vae, output)
+        raise click.UsageError("give --data for the run of a DQ-VAE, or --vae for that of a prior or a decoder")
+    if vae is None:
+        mark = export_model(folder, list(data), output, pictures)
+    else:
+        mark = (export_prior if "prior" in checkpoint.load(folder) else export_decoder)(folder, vae, output)
     click.echo(f"{output}: fingerprint {mark.hex()}")

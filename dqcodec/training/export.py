@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.numpy import load_file
 
 from dqcodec.bitstream.frequencies import quantise_counts
 from dqcodec.bitstream.static_tables import StaticTables
@@ -26,6 +27,7 @@ from dqcodec.training.data import Batches, Pictures
 from dqcodec.training.prior_trainer import TOKENS, losses
 from dqcodec.training.token_cache import TokenCache, load_or_encode
 from dqcodec.weights import model_file
+from dqcodec.weights.fingerprint import PRIOR, QUANTIZER
 from dqcodec.weights.model_file import Model
 from dqcodec.weights.registry import read_header
 
@@ -69,6 +71,30 @@ def export_prior(run: Path, vae: Path, output: Path) -> bytes:
     notes["cost_ratio"] = json.dumps(cost_ratio(network, cache, loaded.tables))
     prior = (config, quantised(network))
     return model_file.write(output, loaded.config, loaded.vae.state_dict(), list(loaded.tables.tables), notes, prior)
+
+
+def export_decoder(run: Path, model: Path, output: Path) -> bytes:
+    """Write `output`, the model file `model` with the decoder of `run` (averaged weights), a training of the
+    decoder alone; returns the fingerprint, which stays.
+
+    Raises DataError if the run was on other tokens.
+    """
+    state = checkpoint.load(run)
+    loaded, header = Model.read(model), read_header(model)
+    old, new = loaded.vae.state_dict(), state["ema"]
+    books = [k for k in old if k.startswith(QUANTIZER) and not k.endswith(model_file.TRAINING_ONLY)]
+    if any(k not in new or not torch.equal(old[k], new[k].float()) for k in books):
+        raise DataError(f"{run}: its codebooks are not those of {model}; it was not a training of the decoder alone")
+    merged = {k: v for k, v in old.items() if not k.startswith("decoder.")}
+    merged |= {k: v for k, v in new.items() if k.startswith("decoder.")}
+    notes = {k: v for k, v in header.items() if k not in ("config", "fingerprint", "prior")}
+    notes |= {"decoder_steps": str(state["step"]), "decoder_hours": f"{state['elapsed'] / 3600:.2f}"}
+    prior = None
+    if loaded.prior is not None:
+        tensors = {k.removeprefix(PRIOR): v for k, v in load_file(model).items() if k.startswith(PRIOR)}
+        prior = (loaded.prior.config, tensors)
+    config = CodecConfig.from_dict(state["config"]["model"])
+    return model_file.write(output, config, merged, list(loaded.tables.tables), notes, prior)
 
 
 @torch.no_grad()
