@@ -49,9 +49,12 @@ def _nearest(found: dict, lpips: str) -> str:
         ("samples", f"{found['samples_count']} samples to the reference"),
         ("reference", f"{found['reference_count']} reference pictures to the others"))]
     share = 100 * found["share_below_5_percent"]
+    first = sorted(found["of_each_sample"].items(), key=lambda item: item[1][0]["lpips"])[:5]
+    named = ", ".join(f"{name} ({nearest[0]['lpips']:.3f} to {nearest[0]['name']})" for name, nearest in first)
     return (f"**Copies?** {lpips} to the nearest reference picture or its mirror image, quantiles. {share:.1f} % of "
             "the samples are nearer than the nearest 5 % of reference pictures are to each other: about 5 % for "
-            f"pictures that are new, more for copies\n\n{_table(head, rows)}")
+            f"pictures that are new, more for copies\n\n{_table(head, rows)}\n\nNearest of all, to be looked at in "
+            f"nearest.png: {named}.")
 
 
 def _classes(found: dict, kernel: str, lpips: str) -> str:

@@ -21,19 +21,21 @@ INK, PAPER = (40, 40, 40), (255, 255, 255)
 
 
 def overview(pictures: PictureSet, rng: np.random.Generator, path: Path) -> Path:
-    """Write a sheet of pictures: a row for each class where there are classes, else ACROSS x DOWN random ones."""
+    """Write a sheet of ACROSS x DOWN random pictures; with classes each has its rows, at least one."""
     labels = sorted(set(pictures.classes))
     if len(labels) > 1:
-        shown = [labels[i] for i in _some(np.arange(len(labels)), MOST_CLASSES, rng)]
-        rows = [(label or "without class", _some(pictures.of_class(label), ACROSS, rng)) for label in shown]
-    else:
-        chosen = _some(np.arange(len(pictures)), ACROSS * DOWN, rng)
-        rows = [("", chosen[i : i + ACROSS]) for i in range(0, len(chosen), ACROSS)]
+        labels = [labels[i] for i in _some(np.arange(len(labels)), MOST_CLASSES, rng)]
+    each = ACROSS * max(1, DOWN // len(labels))
+    rows = []
+    for label in labels:
+        chosen = _some(pictures.of_class(label), each, rng)
+        rows += [(label or "without class", chosen[i : i + ACROSS]) for i in range(0, len(chosen), ACROSS)]
     width, height = _tile(pictures.size)
     step = height + GAP + (LINE if len(labels) > 1 else 0)
     sheet = _Sheet(ACROSS * (width + GAP), len(rows) * step)
     for r, (label, indices) in enumerate(rows):
-        sheet.text(0, r * step, label)
+        if len(labels) > 1:
+            sheet.text(0, r * step, label)
         for c, index in enumerate(indices):
             sheet.paste(c * (width + GAP), (r + 1) * step - height - GAP, pictures[int(index)], (width, height))
     return sheet.write(path)

@@ -62,8 +62,8 @@ def evaluate(plan: Plan, say: Callable[[str], None], progress: Callable) -> dict
     reference = PictureSet(plan.reference, plan.most, 2 * FEWEST, draws[1], samples.size, plan.fit)
     device = networks.pick_device(plan.device)
     weights = metric_weights.find(plan.metric_weights)
-    score, network = Scorer(LPIPS, weights), Features(weights, device)
     source = gen_tokens.Source.find(plan.samples, plan.tokens_model)
+    network, score = Features(weights, device), Scorer(LPIPS, weights)
 
     @contextmanager
     def steps(title: str, total: int):

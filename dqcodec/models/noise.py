@@ -7,7 +7,6 @@ so each pixel's number is a hash of its coordinates.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 _MASK = 0xFFFFFFFF

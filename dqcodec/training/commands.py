@@ -81,7 +81,7 @@ def _train(trainer, speed: str, unit: str, figures: tuple[str, ...]) -> None:
 
 @train_group.command("export")
 @click.option("--run", "folder", required=True, type=PATH, help="Folder of a finished or running training.")
-@click.option("--vae", type=PATH, help="For the run of a prior or of a decoder alone: the model file to put it into.")
+@click.option("--vae", type=PATH, help="For the run of a prior or a decoder alone: the model file to put it into.")
 @click.option("--data", multiple=True, type=PATH, help="For the run of a DQ-VAE: pictures whose codes fill the tables.")
 @click.option("--output", required=True, type=PATH, help="Model file to write, NAME.safetensors.")
 @click.option("--pictures", default=400, show_default=True, help="Pictures to count codes on.")

@@ -14,7 +14,7 @@ class PriorTrainConfig:
     """model: fields of PriorConfig, less the ladder, which the DQ-VAE brings, and classes, which the data do.
 
     symbols: codes and map bits of a batch, about. window: side in regions of the largest piece of a picture.
-    raster: share of batches in raster order. quantise_from: share of the run after which weights and
+    mirror: encode each picture's mirror image too. raster: share of batches in raster order. quantise_from: share of the run after which weights and
     values lie on the integers' grid. classless: share of labelled pictures whose label is dropped, for
     classifier-free guidance (Ho & Salimans 2022). steps, hours: as in TrainConfig.
     """
@@ -23,6 +23,7 @@ class PriorTrainConfig:
     optim: OptimConfig = OptimConfig(lr=1e-3, betas=(0.9, 0.98), weight_decay=0.01, warmup_steps=100, final=0.02)
     symbols: int = 8000
     window: int = 24
+    mirror: bool = True
     raster: float = 0.1
     quantise_from: float = 0.6
     classless: float = 0.15

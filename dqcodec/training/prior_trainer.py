@@ -107,7 +107,7 @@ class PriorTrainer(Loop):
         if not resume and (folders.out / checkpoint.NAME).exists():
             raise DataError(f"{folders.out}: already holds a run; add --resume to go on, or choose another --out")
         torch.manual_seed(config.seed)
-        self.cache = load_or_encode(folders.out / TOKENS, folders.vae, list(folders.data), True, progress)
+        self.cache = load_or_encode(folders.out / TOKENS, folders.vae, list(folders.data), config.mirror, progress)
         ladder = self.cache.ladder
         try:
             self.prior = PriorConfig.from_dict({

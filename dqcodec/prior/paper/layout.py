@@ -16,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -77,7 +78,7 @@ class Layout:
         due = torch.where(owed, cell[:-1], count).amin(1, keepdim=True)  # (n, 1)
         first = (y % side == 0) & (x % side == 0)  # (P,)
         free = left[:, region] & first & ahead & (cell[:-1] < due)
-        return torch.nn.functional.pad(free, (0, 1)) | (cell == due)
+        return F.pad(free, (0, 1)) | (cell == due)
 
     def _cell(self, grain: int, device: torch.device | str) -> tuple[Tensor, Tensor]:
         """Row and column (P,) of each cell."""

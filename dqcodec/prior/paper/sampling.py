@@ -153,7 +153,8 @@ def draw(logits: Tensor, noise: Tensor, top_k: int, top_p: float) -> Tensor:
     p = logits.softmax(1)
     if top_p < 1:
         ranked, order = p.sort(1, descending=True)
-        p = p.masked_fill(torch.zeros_like(p, dtype=torch.bool).scatter(1, order, ranked.cumsum(1) - ranked >= top_p), 0)
+        beyond = ranked.cumsum(1) - ranked >= top_p
+        p = p.masked_fill(torch.zeros_like(beyond).scatter(1, order, beyond), 0)
     total = p.cumsum(1)  # (B, n)
     pick = torch.searchsorted(total, noise[:, None] * total[:, -1:], right=True).clamp_max(p.shape[1] - 1)
     # A parallel sum may step where p is 0; what is impossible must stay so.
