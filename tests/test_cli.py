@@ -47,7 +47,7 @@ def test_help_and_import_load_no_network():
     code = "import sys, dqcodec.cli; print([m for m in ('torch', 'compressai', 'skimage') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stderr
-    for command in ("compress", "decompress", "info", "train", "eval", "compare"):
+    for command in ("compress", "decompress", "info", "tokens", "generate", "train", "eval", "eval-gen", "compare"):
         assert command in dq("--help").stdout.decode()
 
 

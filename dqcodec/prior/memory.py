@@ -15,7 +15,7 @@ _SCORES = 1 << 21  # attention scores of tiles taken together
 
 
 class Memory:
-    """Keys and values of some tiles for every layer of both stacks, (tiles, heads, slots, c) each.
+    """Keys and values of some tiles for every layer of both stacks, (tiles, heads, slots, c) int8 each.
 
     Slot 0 of each tile is the beginning, with the class `label`.
     """
@@ -33,7 +33,7 @@ class Memory:
     def _empty(self, slots: int) -> Tensor:
         config = self.network.config
         shape = (self.tiles, config.heads, slots, config.dim // config.heads)
-        return torch.zeros(shape, dtype=torch.float32, device=self.network.device)
+        return torch.zeros(shape, dtype=torch.int8, device=self.network.device)
 
     def fork(self) -> Memory:
         """A memory that begins with the same slots."""
@@ -74,7 +74,7 @@ class Memory:
         return normalise(h)
 
     def _store(self, i: int, layer: IntegerLayer, source: Tensor, at: _Places) -> None:
-        kv = to_int8(layer.key_value(source)).float().view(len(source), 2, self._keys[i].shape[1], -1)
+        kv = to_int8(layer.key_value(source)).view(len(source), 2, self._keys[i].shape[1], -1)
         self._keys[i][at.tile, :, at.slot] = kv[:, 0]
         self._values[i][at.tile, :, at.slot] = kv[:, 1]
 
@@ -91,7 +91,7 @@ class Memory:
             k, v = (cache[i][:, :, : part.slots] for cache in (self._keys, self._values))
             if len(tiles) < self.tiles or not part.in_order:
                 k, v = k[tiles], v[tiles]
-            got = attend(padded.transpose(1, 2), k, v, sight)  # (tiles, h, width, c)
+            got = attend(padded.transpose(1, 2), k.float(), v.float(), sight)  # (tiles, h, width, c)
             mixed[part.row] = got.transpose(1, 2)[part.tile, part.rank]
         return layer.finish(h, to_int8(mixed.flatten(1)))
 

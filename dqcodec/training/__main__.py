@@ -2,7 +2,8 @@
 
 For a bare machine with torch, numpy, pillow and safetensors, alone or under torchrun:
     torchrun --nproc-per-node 4 -m dqcodec.training --config c.json --data DIR --out DIR --device cuda
-With --vae MODEL.safetensors it trains a prior on that model's tokens, in one process.
+With --vae MODEL.safetensors it trains a prior on that model's tokens, in one process; with a config of
+`mode: paper` and --vae RUN/checkpoint.pt the paper's prior, also under torchrun.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ import sys
 from pathlib import Path
 
 from dqcodec.errors import DqError
-from dqcodec.training import prior_config
 from dqcodec.training.config import load
-from dqcodec.training.prior_trainer import PriorFolders, PriorTrainer
+from dqcodec.training.loop import Loop
+from dqcodec.training.paper_prior_trainer import trainer_for
+from dqcodec.training.prior_trainer import PriorFolders
 from dqcodec.training.trainer import RunFolders, Trainer
 
 
@@ -24,9 +26,9 @@ def _vae(args: argparse.Namespace) -> Trainer:
     return Trainer(load(args.config), folders, args.device, args.resume, args.init)
 
 
-def _prior(args: argparse.Namespace) -> PriorTrainer:
+def _prior(args: argparse.Namespace) -> Loop:
     folders = PriorFolders(args.vae, tuple(args.data), args.out, args.valid)
-    return PriorTrainer(prior_config.load(args.config), folders, args.device, args.resume, args.init)
+    return trainer_for(args.config, folders, args.device, args.resume, args.init)
 
 
 def main() -> int:
@@ -38,7 +40,7 @@ def main() -> int:
     parser.add_argument("--metric-weights", type=Path)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--init", type=Path, help="checkpoint (averaged weights) or .safetensors model to start from")
-    parser.add_argument("--vae", type=Path, help="model file of a frozen DQ-VAE: train a prior on its tokens")
+    parser.add_argument("--vae", type=Path, help="frozen DQ-VAE (model file; checkpoint.pt for mode: paper): train a prior on it")
     parser.add_argument("--resume", action="store_true")
     args = parser.parse_args()
     stop = []

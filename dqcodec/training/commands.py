@@ -35,7 +35,8 @@ def vae(config, data, out, valid, metric_weights, device, init, resume) -> None:
 
 @train_group.command("prior")
 @click.option("--config", default="prior", show_default=True, help="YAML or JSON file, or a packaged config.")
-@click.option("--vae", required=True, type=PATH, help="Model file (.safetensors) of the frozen DQ-VAE.")
+@click.option("--vae", required=True, type=PATH, 
+              help="Model file (.safetensors) of the frozen DQ-VAE; for `mode: paper` checkpoint.pt of its run.")
 @click.option("--data", required=True, multiple=True, type=PATH,
               help="Folder of images or tar shards; one with a classes.json gives class labels. Repeatable.")
 @click.option("--out", required=True, type=PATH, help="Folder for checkpoint, logs and cached tokens.")
@@ -44,16 +45,16 @@ def vae(config, data, out, valid, metric_weights, device, init, resume) -> None:
 @click.option("--init", type=PATH, help="Checkpoint of a prior whose averaged weights to start from.")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
 def prior(config, vae, data, out, valid, device, init, resume) -> None:
-    """Train a DQ-Transformer on the tokens of a frozen DQ-VAE."""
-    from dqcodec.training.prior_config import load
-    from dqcodec.training.prior_trainer import PriorFolders, PriorTrainer
+    """Train a DQ-Transformer on the tokens of a frozen DQ-VAE (codec or paper mode, as the config says)."""
+    from dqcodec.training.paper_prior_trainer import trainer_for
+    from dqcodec.training.prior_trainer import PriorFolders
 
     def encoded(done: int, total: int) -> None:
         if done % 100 == 0 or done == total:
             click.echo(f"encoded {done} of {total} pictures", err=True)
 
     folders = PriorFolders(vae, tuple(data), out, valid)
-    _train(PriorTrainer(load(config), folders, device, resume, init, encoded), "symbols_s", "symbols/s", ("bits",))
+    _train(trainer_for(config, folders, device, resume, init, encoded), "symbols_s", "symbols/s", ("bits",))
 
 
 def _train(trainer, speed: str, unit: str, figures: tuple[str, ...]) -> None:
@@ -81,7 +82,7 @@ def _train(trainer, speed: str, unit: str, figures: tuple[str, ...]) -> None:
 
 @train_group.command("export")
 @click.option("--run", "folder", required=True, type=PATH, help="Folder of a finished or running training.")
-@click.option("--vae", type=PATH, help="For the run of a prior or a decoder alone: the model file to put it into.")
+@click.option("--vae", type=PATH, help="For a run of a prior or a decoder alone: the model file to put it into.")
 @click.option("--data", multiple=True, type=PATH, help="For the run of a DQ-VAE: pictures whose codes fill the tables.")
 @click.option("--output", required=True, type=PATH, help="Model file to write, NAME.safetensors.")
 @click.option("--pictures", default=400, show_default=True, help="Pictures to count codes on.")

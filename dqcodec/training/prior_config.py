@@ -14,9 +14,10 @@ class PriorTrainConfig:
     """model: fields of PriorConfig, less the ladder, which the DQ-VAE brings, and classes, which the data do.
 
     symbols: codes and map bits of a batch, about. window: side in regions of the largest piece of a picture.
-    mirror: encode each picture's mirror image too. raster: share of batches in raster order. quantise_from: share of the run after which weights and
-    values lie on the integers' grid. classless: share of labelled pictures whose label is dropped, for
-    classifier-free guidance (Ho & Salimans 2022). steps, hours: as in TrainConfig.
+    mirror: encode each picture's mirror image too. raster: share of batches in raster order.
+    quantise_from: share of the run after which weights and values lie on the integers' grid. classless:
+    share of labelled pictures whose label is dropped, for classifier-free guidance (Ho & Salimans 2022).
+    steps, hours: as in TrainConfig.
     """
 
     model: dict = field(default_factory=dict)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 import torch
@@ -104,5 +104,6 @@ def equal(a: list[StepTrace], b: list[StepTrace]) -> bool:
     def same(x: list[np.ndarray], y: list[np.ndarray]) -> bool:
         return len(x) == len(y) and all(np.array_equal(i, j) for i, j in zip(x, y, strict=True))
 
-    names = ("regions", "map_frequencies", "cells", "frequencies")
-    return len(a) == len(b) and all(same(getattr(x, n), getattr(y, n)) for x, y in zip(a, b, strict=True) for n in names)
+    return len(a) == len(b) and all(
+        same(getattr(x, field.name), getattr(y, field.name)) for x, y in zip(a, b, strict=True) for field in fields(x)
+    )

@@ -9,8 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.bitstream.samples import finder, random_tokens, same
-from tests.prior.samples import DEEP, SMALL, equal, model_of, tokens_with, trace, trained, walk
 
 from dqcodec.bitstream import Known, read, write
 from dqcodec.prior import integers, state
@@ -20,6 +18,8 @@ from dqcodec.prior.integer_network import IntegerNetwork
 from dqcodec.prior.memory import Memory
 from dqcodec.prior.quantised import quantised
 from dqcodec.prior.state import ImageState
+from tests.bitstream.samples import finder, random_tokens, same
+from tests.prior.samples import DEEP, SMALL, equal, model_of, tokens_with, trace, trained, walk
 
 ROOT = Path(__file__).parents[2]
 TOKENS = random_tokens(np.random.default_rng(0), 250, 140, DEEP.ladder, 2)

@@ -7,9 +7,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.bitstream.samples import finder, random_tokens, same
-from tests.prior.samples import NARROW, RASTER, REPEATED, SMALL, model_of, tokens_with, trace, trained
-from tests.vectors.make_prior import make_tensors
 
 from dqcodec.bitstream import header, read, sections, write
 from dqcodec.errors import FormatError
@@ -17,6 +14,9 @@ from dqcodec.prior.batch import pack
 from dqcodec.prior.config import PriorConfig
 from dqcodec.prior.integer_network import IntegerNetwork
 from dqcodec.prior.probabilities import code_frequencies, exp_table, map_frequencies, map_table
+from tests.bitstream.samples import finder, random_tokens, same
+from tests.prior.samples import NARROW, RASTER, REPEATED, SMALL, model_of, tokens_with, trace, trained
+from tests.vectors.make_prior import make_tensors
 
 MODEL = model_of(SMALL)
 

@@ -4,12 +4,12 @@ import json
 
 import numpy as np
 import pytest
+
+from dqcodec.bitstream import Tokens, read, write
 from tests.bitstream.samples import finder, same
 from tests.prior import reference_prior
 from tests.prior.samples import trace
 from tests.vectors.make_prior import CASES, HERE, describe, make_tensors
-
-from dqcodec.bitstream import Tokens, read, write
 
 NAMES = sorted(CASES)
 

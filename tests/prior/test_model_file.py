@@ -4,10 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.prior.samples import NARROW, trained
-from tests.test_weights import SMALL as CODEC
-from tests.test_weights import TABLES
-from tests.vectors.make_prior import make_tensors
 
 from dqcodec.errors import UnknownModelError
 from dqcodec.models.dqvae import DQVAE
@@ -15,6 +11,10 @@ from dqcodec.prior.config import PriorConfig
 from dqcodec.prior.quantised import quantised
 from dqcodec.weights import model_file
 from dqcodec.weights.model_file import Model
+from tests.prior.samples import NARROW, trained
+from tests.test_weights import SMALL as CODEC
+from tests.test_weights import TABLES
+from tests.vectors.make_prior import make_tensors
 
 PRIOR = PriorConfig((16, 8), (16, 16), groups=(4, 4), tile=2, **NARROW)
 STATE = DQVAE(CODEC).state_dict()

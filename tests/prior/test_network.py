@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from tests.bitstream.samples import random_tokens
-from tests.prior.samples import DEEP, RASTER, REPEATED, trained
 
 from dqcodec.prior import attention, fixed_point
 from dqcodec.prior.batch import pack
 from dqcodec.prior.integer_network import IntegerNetwork
 from dqcodec.prior.quantised import quantised
+from tests.bitstream.samples import random_tokens
+from tests.prior.samples import DEEP, RASTER, REPEATED, trained
 
 CONFIGS = {"deep": DEEP, "repeated": REPEATED, "raster": RASTER}
 

@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.prior.samples import RASTER, REPEATED, SMALL
 
 from dqcodec.bitstream import Known
 from dqcodec.prior import sequence, state
 from dqcodec.prior.order import BAYER, group_count, group_of
-from tests.prior.samples import model_of
+from tests.prior.samples import RASTER, REPEATED, SMALL, model_of
 
 CONFIGS = {"small": SMALL, "repeated": REPEATED, "raster": RASTER}
 MODELS = {name: model_of(config) for name, config in CONFIGS.items()}

@@ -2,16 +2,16 @@
 
 import numpy as np
 import pytest
-from tests.bitstream.samples import random_tokens
-from tests.prior import reference_prior
-from tests.prior.reference_prior import ReferenceImage, ReferencePrior
-from tests.prior.samples import RASTER, REPEATED, SMALL, trace
-from tests.vectors.make_prior import exact_tables, make_tensors
 
 from dqcodec.prior import probabilities, state
 from dqcodec.prior.code_model import PriorModel
 from dqcodec.prior.config import PriorConfig
 from dqcodec.prior.integer_network import IntegerNetwork
+from tests.bitstream.samples import random_tokens
+from tests.prior import reference_prior
+from tests.prior.reference_prior import ReferenceImage, ReferencePrior
+from tests.prior.samples import RASTER, REPEATED, SMALL, trace
+from tests.vectors.make_prior import exact_tables, make_tensors
 
 ONE_STEP = PriorConfig((16,), (8,), groups=(3,), tile=2, dim=16, heads=1, hidden=8, embedding=8, map_hidden=8,
                        position_layers=0, content_layers=1)  # fmt: skip

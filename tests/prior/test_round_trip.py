@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.bitstream.samples import finder, random_tokens, same
-from tests.prior.samples import RASTER, REPEATED, SMALL, model_of, tokens_with
 
 from dqcodec.bitstream import header, inspect, read, sections, write
 from dqcodec.errors import ChecksumError, FormatError, TruncatedError
+from tests.bitstream.samples import finder, random_tokens, same
+from tests.prior.samples import RASTER, REPEATED, SMALL, model_of, tokens_with
 
 MODELS = {"small": model_of(SMALL), "repeated": model_of(REPEATED), "raster": model_of(RASTER)}
 SIZES = st.one_of(st.integers(1, 100), st.sampled_from([1, 16, 17, 31, 32, 33, 64]))

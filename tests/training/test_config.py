@@ -4,12 +4,15 @@ import pytest
 
 import dqcodec.training.config as config
 from dqcodec.errors import ConfigError
+from dqcodec.models.paper import PaperConfig
 from dqcodec.prior.config import PriorConfig
-from dqcodec.training import prior_config
+from dqcodec.prior.paper import PaperDQTransformer, PaperPriorConfig
+from dqcodec.training import paper_prior_config, prior_config
 from dqcodec.training.trainer import build_model
 
 CONFIGS = sorted(Path(config.__file__).parent.glob("configs/**/*.yaml"))
 PRIORS = [path for path in CONFIGS if path.stem.startswith("prior")]
+PAPER_PRIORS = [path for path in CONFIGS if path.stem.startswith("paper_prior")]
 
 
 @pytest.mark.parametrize("path", PRIORS, ids=lambda p: p.stem)
@@ -17,7 +20,18 @@ def test_every_packaged_prior_config_describes_a_network(path):
     PriorConfig.from_dict(prior_config.load(path).model)
 
 
-@pytest.mark.parametrize("path", sorted(set(CONFIGS) - set(PRIORS)), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", PAPER_PRIORS, ids=lambda p: p.stem)
+def test_every_packaged_paper_prior_fits_the_packaged_dq_vae_of_its_name(path):
+    import torch
+
+    assert paper_prior_config.is_paper(path)
+    vae = PaperConfig.from_dict(config.load(path.with_stem(path.stem.replace("_prior", ""))).model)
+    loaded = paper_prior_config.load(path)
+    with torch.device("meta"):
+        PaperDQTransformer(PaperPriorConfig.for_vae(vae, loaded.size, **loaded.model))
+
+
+@pytest.mark.parametrize("path", sorted(set(CONFIGS) - set(PRIORS) - set(PAPER_PRIORS)), ids=lambda p: p.stem)
 def test_every_packaged_config_loads_and_builds_its_model(path):
     import torch
 

@@ -14,8 +14,6 @@ from decimal import Decimal, getcontext
 from pathlib import Path
 
 import numpy as np
-from tests.prior.samples import StepTrace, trace
-from tests.vectors.make import Generator, make_codes, make_levels
 
 from dqcodec.bitstream import Tokens, write
 from dqcodec.prior.code_model import PriorModel
@@ -23,6 +21,8 @@ from dqcodec.prior.config import PriorConfig
 from dqcodec.prior.integer_network import IntegerNetwork
 from dqcodec.prior.limits import layout, linear_shapes
 from dqcodec.weights.fingerprint import fingerprint
+from tests.prior.samples import StepTrace, trace
+from tests.vectors.make import Generator, make_codes, make_levels
 
 HERE = Path(__file__).parent / "prior"
 # Exponents that keep values spread over their range, for a layer of one column: sums grow with the root of columns.
