@@ -55,7 +55,7 @@ class Features:
         import torch
 
         with torch.inference_mode():
-            x = torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2).float() / 255  # (B, 3, H, W)
+            x = torch.tensor(pixels, device=self.device).permute(0, 3, 1, 2).float() / 255  # (B, 3, H, W)
             h = self._layers((x - self._mean) / self._std).flatten(2)  # (B, C, places)
             found = torch.cat([h.mean(2), h.std(2, correction=0)], 1)
         return found.double().cpu().numpy()

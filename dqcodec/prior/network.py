@@ -145,6 +145,24 @@ class DQTransformer(nn.Module):
         self.map_wide = nn.ModuleList(FixedLinear(d + 24, config.map_hidden) for _ in steps[1:])
         self.map_head = nn.ModuleList(FixedLinear(config.map_hidden, 1, shared=True) for _ in steps[1:])
 
+    @torch.no_grad()
+    def start_from(self, vectors: list[Tensor], frequencies: list[Tensor]) -> None:
+        """Begin where the DQ-VAE's codebooks are: vectors (K, D) and frequencies (K,) of each step's codes.
+
+        Codes with like vectors get like embeddings and like logits, and all their frequency as bias; otherwise
+        thousands of codes would each have to learn what they are like.
+        """
+        for s, (vector, frequency) in enumerate(zip(vectors, frequencies, strict=True)):
+            size, width = vector.shape[0], min(vector.shape[1], self.config.embedding)
+            v = (vector / vector.std()).clamp(-3, 3)  # (K, D)
+            first = context.first_row(self.config.ladder, s)
+            rows = 0.3 * torch.randn(size, self.config.embedding)
+            rows[:, :width] += v[:, :width]
+            self.content[first : first + size] = rows
+            mixing = torch.randn(v.shape[1], self.config.dim) * (v.shape[1] * self.config.dim) ** -0.5
+            self.head[s].weight.mul_(0.3).add_(v @ mixing)
+            self.head[s].bias.copy_((frequency / frequency.sum()).log())
+
     def _embed(self, batch: PriorBatch, quantise: bool) -> tuple[Tensor, Tensor]:
         """(queries, memory) (rows, d): what is known of a cell without and with its own code."""
         d = self.config.dim

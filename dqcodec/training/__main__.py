@@ -40,7 +40,8 @@ def main() -> int:
     parser.add_argument("--metric-weights", type=Path)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--init", type=Path, help="checkpoint (averaged weights) or .safetensors model to start from")
-    parser.add_argument("--vae", type=Path, help="frozen DQ-VAE (model file; checkpoint.pt for mode: paper): train a prior on it")
+    parser.add_argument("--vae", type=Path,
+                        help="frozen DQ-VAE (model file; for mode: paper checkpoint.pt): train a prior on its tokens")
     parser.add_argument("--resume", action="store_true")
     args = parser.parse_args()
     stop = []

@@ -35,7 +35,7 @@ def vae(config, data, out, valid, metric_weights, device, init, resume) -> None:
 
 @train_group.command("prior")
 @click.option("--config", default="prior", show_default=True, help="YAML or JSON file, or a packaged config.")
-@click.option("--vae", required=True, type=PATH, 
+@click.option("--vae", required=True, type=PATH,
               help="Model file (.safetensors) of the frozen DQ-VAE; for `mode: paper` checkpoint.pt of its run.")
 @click.option("--data", required=True, multiple=True, type=PATH,
               help="Folder of images or tar shards; one with a classes.json gives class labels. Repeatable.")
@@ -87,7 +87,7 @@ def _train(trainer, speed: str, unit: str, figures: tuple[str, ...]) -> None:
 @click.option("--output", required=True, type=PATH, help="Model file to write, NAME.safetensors.")
 @click.option("--pictures", default=400, show_default=True, help="Pictures to count codes on.")
 def export(folder, vae, data, output, pictures) -> None:
-    """Make a model file from a run: averaged weights with frequency tables, or a model file with a new prior or decoder."""
+    """Make a model file from a run: a DQ-VAE with frequency tables, or a model file with a new prior or decoder."""
     from dqcodec.training import checkpoint
     from dqcodec.training.export import export_decoder, export_model, export_prior
 

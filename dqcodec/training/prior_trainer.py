@@ -30,6 +30,7 @@ from dqcodec.training.loop import Loop
 from dqcodec.training.prior_config import PriorTrainConfig
 from dqcodec.training.schedule import learning_rate
 from dqcodec.training.token_cache import TokenCache, load_or_encode
+from dqcodec.weights.model_file import Model
 
 TOKENS, VALID_TOKENS = "tokens.safetensors", "valid_tokens.safetensors"
 VALID_SHARES = (0.0, 0.25, 0.5, 0.75)  # budgets of validation, geometric between coarsest and finest
@@ -115,7 +116,11 @@ class PriorTrainer(Loop):
                 "classes": self.cache.classes})
         except (TypeError, ValueError) as error:
             raise ConfigError(f"section model: {error}") from error
-        self.network = DQTransformer(self.prior).to(self.device)
+        self.network = DQTransformer(self.prior)
+        vae = Model.read(folders.vae)
+        self.network.start_from([book.embedding for book in vae.vae.quantizer.codebooks],
+                                [torch.from_numpy(t.astype(np.float32)) for t in vae.tables.tables])
+        self.network.to(self.device)
         if init is not None and not resume:
             self.network.load_state_dict(checkpoint.initial_weights(init, self.device))
         self.optimiser = self._adam()

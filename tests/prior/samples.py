@@ -105,5 +105,5 @@ def equal(a: list[StepTrace], b: list[StepTrace]) -> bool:
         return len(x) == len(y) and all(np.array_equal(i, j) for i, j in zip(x, y, strict=True))
 
     return len(a) == len(b) and all(
-        same(getattr(x, field.name), getattr(y, field.name)) for x, y in zip(a, b, strict=True) for field in fields(x)
+        same(getattr(x, part.name), getattr(y, part.name)) for x, y in zip(a, b, strict=True) for part in fields(x)
     )

@@ -72,6 +72,7 @@ def test_precision_of_float32_products_leaves_no_trace(model, expected, precisio
     assert equal(trace(model, TOKENS), expected)
 
 
+@pytest.mark.filterwarnings("ignore:TF32 acceleration")
 @pytest.mark.parametrize("name", ["highest", "medium"])
 def test_onednn_leaves_no_trace(model, expected, precision, name, matmul):
     precision(name)
@@ -203,7 +204,9 @@ def _answer(turns, known, step):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
-def test_files_travel_between_processor_and_gpu(model, expected):
+@pytest.mark.parametrize("name", ["highest", "medium"])
+def test_files_travel_between_processor_and_gpu(model, expected, precision, name):
+    precision(name)
     gpu = model_of(DEEP, device="cuda")
     assert equal(trace(gpu, TOKENS), expected)
     assert equal(trace(gpu, TOKENS, decoder=True), expected)
