@@ -15,11 +15,12 @@ class PaperPriorTrainConfig:
     follows from `size`, and classes, which the data bring.
 
     size: side in pixels of the pictures, resized and cropped. views: encoded versions of each picture: the
-    centre crop, its mirror image, then random crops, mirrored or not. batch: pictures of a process.
-    classless: share of labelled pictures whose label is dropped, for classifier-free guidance (Ho & Salimans
-    2022). position_weight: weight of the mean over grains of the positions' cross-entropies, beside that
-    of the codes. valid_pictures: at most. samples: pictures drawn at each look into samples.png. steps,
-    hours: as in TrainConfig.
+    centre crop, its mirror image, then random crops, mirrored or not. ratios: share of regions of every
+    grain but the coarsest, met exactly in each view; None takes the router's choice, as the paper does.
+    batch: pictures of a process. classless: share of labelled pictures whose label is dropped, for
+    classifier-free guidance (Ho & Salimans 2022). position_weight: weight of the mean over grains of the
+    positions' cross-entropies, beside that of the codes. valid_pictures: at most. samples: pictures drawn
+    at each look into samples.png. steps, hours: as in TrainConfig.
     """
 
     mode: str = "paper"
@@ -27,6 +28,7 @@ class PaperPriorTrainConfig:
     optim: OptimConfig = OptimConfig(lr=5e-4, betas=(0.9, 0.95), weight_decay=0.01, warmup_steps=0, final=0.0)
     size: int = 256
     views: int = 2
+    ratios: tuple[float, ...] | None = None
     batch: int = 30
     classless: float = 0.1
     position_weight: float = 1.0

@@ -1,7 +1,7 @@
 """Grain maps and codes of training pictures, from a frozen paper DQ-VAE, kept on disk.
 
-Here a region's codes depend on its grain, so a view of a picture has one grain map, the router's, as in
-the paper. About 2.3 kB a view of 256x256.
+Here a region's codes depend on its grain, so a view of a picture has one grain map, as in the paper. About
+2.3 kB a view of 256x256.
 """
 
 from __future__ import annotations
@@ -100,9 +100,13 @@ def view(pixels: np.ndarray, size: int, number: int, rng: np.random.Generator) -
     return np.ascontiguousarray(crop[:, ::-1] if mirrored else crop)
 
 
-def encode(vae: PaperDQVAE, data: list[Path], size: int, views: int, device: torch.device,
-           progress: Callable[[int, int], None] = lambda done, total: None, most: int | None = None) -> PaperTokens:
-    """Encode `views` versions of the pictures of `data`, at most the first `most` of these."""
+def encode(vae: PaperDQVAE, data: list[Path], size: int, views: int, ratios: tuple[float, ...] | None,
+           device: torch.device, progress: Callable[[int, int], None] = lambda done, total: None,
+           most: int | None = None) -> PaperTokens:
+    """Encode `views` versions of the pictures of `data`, at most the first `most` of these.
+
+    ratios: see PaperPriorTrainConfig; raises RateError for impossible ones.
+    """
     pictures = Pictures(data, cache_bytes=0)
     classes, count = _classes(data), len(pictures) if most is None else min(most, len(pictures))
     vae = vae.to(device)
@@ -118,7 +122,7 @@ def encode(vae: PaperDQVAE, data: list[Path], size: int, views: int, device: tor
             label.append(int(match[1]) + 1 if match and int(match[1]) < len(classes) else 0)
         if len(waiting) >= BATCH or i == count - 1:
             x = torch.from_numpy(np.stack(waiting)).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
-            found = vae.encode(x)
+            found = vae.encode(x, ratios)
             levels.append(found.levels.cpu().numpy().astype(np.uint8))
             indices.append(found.indices.cpu().numpy().astype(np.uint16))
             waiting.clear()
@@ -127,15 +131,16 @@ def encode(vae: PaperDQVAE, data: list[Path], size: int, views: int, device: tor
 
 
 def load_or_encode(path: Path, fingerprint: str, vae: PaperDQVAE, data: list[Path], size: int, views: int,
-                   device: torch.device, rank: int = 0, progress: Callable[[int, int], None] = lambda d, t: None,
+                   ratios: tuple[float, ...] | None, device: torch.device, rank: int = 0,
+                   progress: Callable[[int, int], None] = lambda done, total: None,
                    most: int | None = None) -> PaperTokens:
     """The cache file `path`, made by the process of rank 0 if it is not there, while the others wait.
 
     Raises DataError if it comes from another model or other sizes.
     """
-    made_of = {"fingerprint": fingerprint, "size": str(size), "views": str(views)}
+    made_of = {"fingerprint": fingerprint, "size": str(size), "views": str(views), "ratios": json.dumps(ratios)}
     if not path.exists() and rank == 0:
-        tokens = encode(vae, data, size, views, device, progress, most)
+        tokens = encode(vae, data, size, views, ratios, device, progress, most)
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(".part")
         arrays = {name: np.ascontiguousarray(getattr(tokens, name)) for name in ("levels", "indices", "label")}
@@ -145,5 +150,5 @@ def load_or_encode(path: Path, fingerprint: str, vae: PaperDQVAE, data: list[Pat
         time.sleep(1)
     header = read_header(path)
     if any(header.get(name) != value for name, value in made_of.items()):
-        raise DataError(f"{path}: tokens of another DQ-VAE or with other size or views: remove the file")
+        raise DataError(f"{path}: tokens of another DQ-VAE or with other size, views or ratios: remove the file")
     return PaperTokens(**load_file(path), classes=tuple(json.loads(header["classes"])))

@@ -120,9 +120,9 @@ class PaperPriorTrainer(Loop):
 
     def _tokens(self, name: str, data: list[Path], views: int, progress=lambda done, total: None,
                 most: int | None = None) -> PaperTokens:
-        path, size = self.folders.out / name, self.config.size
-        return load_or_encode(path, self.fingerprint, self.vae, data, size, views, self.device, self.rank, progress,
-                              most)
+        path, c = self.folders.out / name, self.config
+        return load_or_encode(path, self.fingerprint, self.vae, data, c.size, views, c.ratios, self.device, self.rank,
+                              progress, most)
 
     def _adam(self) -> torch.optim.Optimizer:
         o = self.config.optim
