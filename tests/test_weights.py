@@ -1,8 +1,12 @@
+import hashlib
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 import dqcodec
+from dqcodec import codec
 from dqcodec.errors import UnknownModelError
 from dqcodec.models.config import CodecConfig
 from dqcodec.models.dqvae import DQVAE
@@ -72,3 +76,12 @@ def test_unknown_broken_and_forged_models_are_named(models):
     (models / "noise.safetensors").write_bytes(b"noise")
     with pytest.raises(UnknownModelError, match="not a dqcodec model file"):
         load("noise")
+
+
+def test_files_of_the_first_model_still_decode_to_the_same_tokens():
+    data = (Path(__file__).parent / "vectors" / "models" / "first.dq").read_bytes()  # written by dqcodec 27df192
+    assert find(bytes.fromhex("d1b6977f")).name == "first"
+    tokens = codec.tokens_of(data)
+    values = tokens.levels.tobytes() + b"".join(c.astype("<i4").tobytes() for c in tokens.codes)
+    assert hashlib.sha256(values).hexdigest().startswith("f6eaed78f1fad419")
+    assert dqcodec.decompress(data).size == (451, 300)
