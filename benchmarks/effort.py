@@ -15,7 +15,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 
 from dqcodec import codec, effort
@@ -34,7 +33,6 @@ def main() -> None:
     parser.add_argument("--weights", type=float, nargs="+", default=[0.0, 2.0])
     parser.add_argument("--output", type=Path)
     args = parser.parse_args()
-    torch.set_num_threads(2)
     scorers = {name: Scorer(name, args.metric_weights) for name in METRICS}
     sources = sorted(args.images.glob("*.png"))[: args.most]
     facts = []

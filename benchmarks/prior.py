@@ -112,10 +112,10 @@ def main() -> int:
     parser.add_argument("--most", type=int, default=1000)
     parser.add_argument("--output", type=Path)
     args = parser.parse_args()
-    torch.set_num_threads(2)
     model = load(args.model)
     sources = sorted(args.images.glob("*.png"))[: args.most]
-    facts: dict = {"model": model.fingerprint.hex(), "pictures": len(sources), "machine": machine.describe()}
+    facts: dict = {"model": model.fingerprint.hex(), "pictures": len(sources), "threads": torch.get_num_threads(),
+                   "machine": machine.describe()}
     if args.run:
         facts["bits"] = bits_table(model, args.run)
     facts["rates"] = savings(model, args.model, sources)
