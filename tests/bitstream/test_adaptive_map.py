@@ -3,11 +3,11 @@
 import time
 
 import numpy as np
-from tests.bitstream.samples import load_vector_maker
 
 from dqcodec.bitstream import Ladder, StaticTables, Tokens, inspect, read, write
 from dqcodec.bitstream.adaptive_map import AdaptiveMap, starting_counts
 from dqcodec.bitstream.code_model import Known
+from tests.bitstream.samples import load_vector_maker
 
 ONE_CODE = np.array([65536], np.uint32)
 

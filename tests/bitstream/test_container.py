@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.bitstream.samples import finder, random_model, random_tokens, same
 
 from dqcodec.bitstream import Extra, Header, Ladder, inspect, read, sections, varint, write
 from dqcodec.bitstream import header as headers
@@ -18,6 +17,7 @@ from dqcodec.errors import (
     UnknownSectionError,
     VersionError,
 )
+from tests.bitstream.samples import finder, random_model, random_tokens, same
 
 LADDER = Ladder((16, 16, 8), (16, 16, 16))
 RNG = np.random.default_rng(11)

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from tests.bitstream.samples import finder, random_model, random_tokens, same
 
 from dqcodec.bitstream import Extra, Ladder, inspect, read, write
 from dqcodec.errors import ChecksumError, DqError, TruncatedError
+from tests.bitstream.samples import finder, random_model, random_tokens, same
 
 LADDER = Ladder((16, 16, 8), (8, 8, 4))
 RNG = np.random.default_rng(7)

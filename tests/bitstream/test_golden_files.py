@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.bitstream import reference_decoder
-from tests.bitstream.samples import VECTORS, finder, load_vector_maker, same
 
 from dqcodec.bitstream import Extra, Ladder, StaticTables, Tokens, read, write
+from tests.bitstream import reference_decoder
+from tests.bitstream.samples import VECTORS, finder, load_vector_maker, same
 
 NAMES = sorted(path.stem for path in VECTORS.glob("*.dq"))
 FORMAT = Path(__file__).parents[2] / "docs" / "FORMAT.md"

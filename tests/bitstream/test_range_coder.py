@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.bitstream.reference_decoder import RangeDecoder
 
 from dqcodec.bitstream.frequencies import quantise_counts
 from dqcodec.bitstream.range_coder import SymbolDecoder, SymbolEncoder
 from dqcodec.errors import FormatError
+from tests.bitstream.reference_decoder import RangeDecoder
 
 
 def draw(rng, size, n):

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.bitstream.samples import SIZES, finder, ladders, random_model, random_tokens, same
 
 from dqcodec.bitstream import Extra, Known, Ladder, StaticTables, quantise_counts, read, write
 from dqcodec.bitstream.adaptive_map import AdaptiveMap
+from tests.bitstream.samples import SIZES, finder, ladders, random_model, random_tokens, same
 
 
 @settings(deadline=None, max_examples=150)
