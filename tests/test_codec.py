@@ -41,7 +41,7 @@ def test_tokens_survive_the_file(photo):
 
     loaded = dqcodec.load()
     analysis = networks.analyse(loaded.vae, np.asarray(photo), torch.device("cpu"))
-    plan = rate.plan(analysis, rate.table_costs(analysis, loaded.tables))
+    plan = rate.plan(analysis, rate.table_costs(analysis, loaded.tables, loaded.cost_ratio))
     tokens = plan.tokens(rate.levels_for_quality(plan, 60))
     back = codec.tokens_of(codec.compress(photo, quality=60))
     assert np.array_equal(tokens.levels, back.levels)

@@ -59,7 +59,7 @@ def test_no_seam_between_decoded_tiles(exact):
 
     loaded = load()
     analysis = networks.analyse(loaded.vae, synthetic(500, 530), CPU)
-    plan = rate.plan(analysis, rate.table_costs(analysis, loaded.tables))
+    plan = rate.plan(analysis, rate.table_costs(analysis, loaded.tables, loaded.cost_ratio))
     tokens = plan.tokens(plan.levels(len(plan.region) // 2))
     whole = networks.synthesise(loaded.vae, tokens, CPU).astype(int)
     tiled = networks.synthesise(loaded.vae, tokens, CPU, whole=0, tile=160).astype(int)
