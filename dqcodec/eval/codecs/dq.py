@@ -77,7 +77,7 @@ class DqCodec(Codec):
 
 
 def all_models() -> list[DqCodec]:
-    """A codec for every model at hand, "default" first."""
-    from dqcodec import weights
+    """A codec for every model at hand, "default" first, but for those that are kept for old files only."""
+    from dqcodec.weights import registry
 
-    return [DqCodec(model) for model in weights.available()]
+    return [DqCodec(model) for model in registry.available() if model not in registry.FOR_OLD_FILES]
