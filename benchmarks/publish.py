@@ -41,10 +41,10 @@ CARD = """# Model card: default
 
 ## Prior
 - DQ-Transformer in integers, {prior_parameters:.1f} M parameters as int8: {shape}.
-- Trained by `dqcodec train prior` on the frozen DQ-VAE's tokens of the same pictures and their mirror images,
-  and of 5,200 labelled pictures of 10 classes (144-176 px: {classes}): {prior_steps} steps of about
-  {symbols} symbols, {prior_hours:.2f} hours on the same two cores, the last {integer_share:.0f} % on the
-  integers' grid.
+- Trained by `dqcodec train prior` on the frozen DQ-VAE's tokens of the same pictures{mirrors} and of 5,200
+  labelled pictures (144-176 px) of 10 classes: {prior_steps} steps of at least {symbols} symbols,
+  {prior_hours:.2f} hours on the same two cores, the last {integer_share:.0f} % on the integers' grid.
+- Classes: {classes}.
 {prior_kodak}
 | validation, bits per symbol | uniform | table | float prior | integer prior |
 | --- | --- | --- | --- | --- |
@@ -96,7 +96,8 @@ def prior_stage(run: Path) -> dict:
     state = checkpoint.load(run)
     valid = [{k: round(float(v), 4) for k, v in r.items()} for r in read_rows(run / "valid.csv")]
     return {"steps": state["step"], "hours": round(state["elapsed"] / 3600, 3), "symbols": state["config"]["symbols"],
-            "integer_share": round(100 * (1 - state["config"]["quantise_from"])), "valid": valid}
+            "mirror": state["config"]["mirror"], "valid": valid,
+            "integer_share": round(100 * (1 - state["config"]["quantise_from"]))}
 
 
 def valid_table(stages: list[dict]) -> str:
@@ -125,7 +126,8 @@ def card(results: dict, record: dict) -> str:
         prior_parameters=model.prior.parameters / 1e6, classes=", ".join(shape.classes), prior_steps=prior["steps"],
         shape=f"{shape.position_layers} + {shape.content_layers} layers of {shape.dim}, {shape.heads} heads, "
               f"tiles of {shape.tile}x{shape.tile} regions, {'/'.join(map(str, shape.groups))} groups",
-        symbols=prior["symbols"], prior_hours=prior["hours"], integer_share=prior["integer_share"],
+        mirrors=", of their mirror images" if prior["mirror"] else "", symbols=prior["symbols"],
+        prior_hours=prior["hours"], integer_share=prior["integer_share"],
         prior_kodak=f"- Bytes saved on Kodak at the same tokens against the tables (benchmarks/prior.py): {saved}.\n",
         prior_bits="\n".join(bits), valid=valid_table(stages), kodak=kodak_table(results),
         result_commit=f"`dqcodec eval kodak` at {results['about']['commit']}",

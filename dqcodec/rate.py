@@ -20,6 +20,7 @@ from dqcodec.networks import Analysis
 
 MAP_BIT = 0.6  # cost of a map bit after context modelling, a rough mean; only ranks increments
 TOLERANCE = 0.02  # a target is met within this share from below
+ENOUGH = 1 - 0.75 * TOLERANCE  # a file this near its target is not tried again: with a prior a try takes a while
 FILL_TRIES = 24
 # Slopes (distortion of a region per bit) at quality 1 and 100, geometric between.
 SLOPE_AT_1, SLOPE_AT_100 = 8e-3, 2.5e-4
@@ -137,7 +138,7 @@ def levels_for_size(plan: Plan, target: int, size_of: Callable[[np.ndarray], int
         count = min(max(count, low + 1), high - 1)
         if size(count) <= target:
             low = count
-            if seen[count] >= target * (1 - TOLERANCE / 2) or count == total:
+            if seen[count] >= target * ENOUGH or count == total:
                 break
         else:
             high = count
@@ -174,7 +175,7 @@ def _fill(plan: Plan, levels: np.ndarray, count: int, size: int, target: int,
           size_of: Callable[[np.ndarray], int]) -> np.ndarray:
     """Spend what is left below the tolerance on later increments that still fit."""
     tries = 0
-    while size < target * (1 - TOLERANCE / 2) and count < len(plan.region) and tries < FILL_TRIES:
+    while size < target * ENOUGH and count < len(plan.region) and tries < FILL_TRIES:
         room = 8 * (target - size)
         fits = np.flatnonzero(plan.bits[count:] <= room)
         if not fits.size:
