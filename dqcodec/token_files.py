@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dqcodec import bitstream, files
+from dqcodec import bitstream, codec, files
 from dqcodec.bitstream import CodeModel, Ladder, Tokens
 from dqcodec.bitstream.header import FINGERPRINT_BYTES, MAX_SIDE, MAX_STEPS
 from dqcodec.bitstream.reader import MAX_PIXELS
@@ -66,7 +66,7 @@ def save(tokens: Tokens, path: str, *, model: str = "default", grey: bool = Fals
     (40, 20)
     """
     loaded = registry.load(model)
-    tokens.validate(_entropy(loaded).ladder)
+    tokens.validate(loaded.entropy.ladder)
     files.put_bytes(str(path), pack(_contents(tokens, loaded, grey, vectors)))
 
 
@@ -86,8 +86,8 @@ def from_dq(
     found: list[Model] = []
 
     def find(mark: bytes) -> CodeModel:
-        found.append(model_of(mark, model))
-        return _entropy(found[0])
+        found.append(codec.model_for(mark, model))
+        return found[0].entropy
 
     parsed = bitstream.read(data, find, max_pixels=max_pixels)
     return _contents(parsed.tokens, found[0], parsed.header.grey, vectors)
@@ -99,7 +99,7 @@ def to_dq(contents: TokenFile, *, model: str | None = None) -> bytes:
     model: name or path, whose fingerprint must fit; default: found by the fingerprint. Raises
     UnknownModelError if it is not at hand, TokenFileError if the tokens do not fit it.
     """
-    entropy = _entropy(model_of(contents.fingerprint, model))
+    entropy = codec.model_for(contents.fingerprint, model).entropy
     if entropy.ladder != contents.ladder:
         raise TokenFileError(
             f"factors and codebook_sizes are not those of model {contents.fingerprint.hex()}, which has "
@@ -162,22 +162,8 @@ def unpack(data: bytes, *, max_pixels: int = MAX_PIXELS) -> TokenFile:
         return TokenFile(tokens, ladder, _fingerprint(archive), grey, _codebooks(archive, ladder))
 
 
-def model_of(fingerprint: bytes, name: str | None = None) -> Model:
-    """The model of a fingerprint, or the one named; raises UnknownModelError, TokenFileError if they differ."""
-    if name is None:
-        return registry.find(fingerprint)
-    loaded = registry.load(name)
-    if loaded.fingerprint != fingerprint:
-        raise TokenFileError(f"the tokens are of model {fingerprint.hex()}; {name} is {loaded.fingerprint.hex()}")
-    return loaded
-
-
-def _entropy(model: Model) -> CodeModel:
-    return model.entropy
-
-
 def _contents(tokens: Tokens, model: Model, grey: bool, vectors: bool) -> TokenFile:
-    ladder = _entropy(model).ladder
+    ladder = model.entropy.ladder
     books = _codebooks_of(model.vae.quantizer, len(ladder)) if vectors else ()
     return TokenFile(tokens, ladder, model.fingerprint, grey, books)
 

@@ -15,7 +15,7 @@ from PIL import Image
 import dqcodec
 from dqcodec import codec, token_files
 from dqcodec.bitstream import Ladder, Tokens
-from dqcodec.errors import DqError, LimitError, TokenFileError, UnknownModelError
+from dqcodec.errors import DqError, FormatError, LimitError, TokenFileError, UnknownModelError
 from dqcodec.token_files import TokenFile
 from tests.bitstream.samples import SIZES, ladders, random_tokens, same
 from tests.conftest import synthetic
@@ -30,7 +30,7 @@ def default_tokens(width=130, height=90, top=2, seed=0) -> Tokens:
 
 
 def default_ladder() -> Ladder:
-    return token_files._entropy(dqcodec.load()).ladder
+    return dqcodec.load().entropy.ladder
 
 
 def npz(**changes) -> bytes:
@@ -156,7 +156,7 @@ def test_what_a_reader_may_leave_open():
 def test_tokens_of_another_model_are_refused():
     with pytest.raises(UnknownModelError, match="deadbeef"):
         token_files.to_dq(token_files.unpack(npz(fingerprint=np.array("deadbeef"))))
-    with pytest.raises(TokenFileError, match="deadbeef; default is"):
+    with pytest.raises(FormatError, match="deadbeef; default is"):
         token_files.to_dq(token_files.unpack(npz(fingerprint=np.array("deadbeef"))), model="default")
     with pytest.raises(TokenFileError, match=r"codebook_sizes are not those .* \[1024, 1024, 1024\]"):
         token_files.to_dq(token_files.unpack(npz(codebook_sizes=np.array([1024, 1024, 2048]))))
