@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 from dqcodec.errors import DqError
+from dqcodec.training import parallel
 from dqcodec.training.config import load
 from dqcodec.training.loop import Loop
 from dqcodec.training.paper_prior_trainer import trainer_for
@@ -54,6 +55,8 @@ def main() -> int:
     except DqError as error:
         print(f"dqcodec training: {error}", file=sys.stderr)
         return 1
+    finally:
+        parallel.finish()
     return 0
 
 

@@ -25,7 +25,7 @@ from dqcodec.training import checkpoint
 from dqcodec.training.config import DataConfig
 from dqcodec.training.data import Batches, Pictures
 from dqcodec.training.prior_trainer import TOKENS, losses
-from dqcodec.training.token_cache import TokenCache, load_or_encode
+from dqcodec.training.token_cache import TokenCache, Views, load_or_encode
 from dqcodec.weights import model_file
 from dqcodec.weights.fingerprint import PRIOR, QUANTIZER
 from dqcodec.weights.model_file import Model
@@ -67,7 +67,7 @@ def export_prior(run: Path, vae: Path, output: Path) -> bytes:
     header = read_header(vae)
     notes = {k: v for k, v in header.items() if k not in ("config", "fingerprint", "prior")}
     notes |= {"vae": state["vae"], "prior_steps": str(state["step"]), "prior_hours": f"{state['elapsed'] / 3600:.2f}"}
-    cache = load_or_encode(run / TOKENS, vae, [], False)
+    cache = load_or_encode(run / TOKENS, vae, [], Views())
     notes["cost_ratio"] = json.dumps(cost_ratio(network, cache, loaded.tables))
     prior = (config, quantised(network))
     return model_file.write(output, loaded.config, loaded.vae.state_dict(), list(loaded.tables.tables), notes, prior)

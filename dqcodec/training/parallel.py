@@ -23,6 +23,12 @@ def start(device: str) -> tuple[int, int, torch.device]:
     return dist.get_rank(), world, torch.device("cpu")
 
 
+def finish() -> None:
+    """Leave the group. A process that exits without it may abort: its threads would still run."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
     """Mean of the gradients over all processes, in one flat transfer."""
     if not dist.is_initialized():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from dqcodec.errors import ConfigError
@@ -14,7 +14,9 @@ class PriorTrainConfig:
     """model: fields of PriorConfig, less the ladder, which the DQ-VAE brings, and classes, which the data do.
 
     symbols: codes and map bits of a batch, about. window: side in regions of the largest piece of a picture.
-    mirror: encode each picture's mirror image too. raster: share of batches in raster order.
+    mirror: encode each picture's mirror image too. scales: sizes at which pictures without a label are encoded,
+    1 as they are; labelled ones only as they are, since size is part of what a class looks like.
+    raster: share of batches in raster order.
     quantise_from: share of the run after which weights and values lie on the integers' grid. classless:
     share of labelled pictures whose label is dropped, for classifier-free guidance (Ho & Salimans 2022).
     steps, hours: as in TrainConfig.
@@ -25,6 +27,7 @@ class PriorTrainConfig:
     symbols: int = 8000
     window: int = 24
     mirror: bool = True
+    scales: tuple[float, ...] = (1.0,)
     raster: float = 0.1
     quantise_from: float = 0.6
     classless: float = 0.15
@@ -45,6 +48,9 @@ def from_dict(values: dict, where: str = "configuration") -> PriorTrainConfig:
     if "optim" in values:
         values["optim"] = build_section(OptimConfig, dict(values["optim"]), f"{where}, section optim")
     config = build_section(PriorTrainConfig, values, where)
+    config = replace(config, scales=tuple(config.scales))
+    if not config.scales or not all(0 < s <= 4 for s in config.scales):
+        raise ConfigError(f"{where}: scales must be one or more numbers in (0, 4]")
     if not 0 < config.quantise_from <= 1:
         raise ConfigError(f"{where}: quantise_from must lie in (0, 1]")
     return config

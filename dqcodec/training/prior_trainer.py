@@ -23,13 +23,13 @@ from dqcodec.errors import ConfigError, DataError
 from dqcodec.prior.batch import pack
 from dqcodec.prior.config import PriorConfig
 from dqcodec.prior.network import DQTransformer, PriorBatch
-from dqcodec.training import checkpoint
+from dqcodec.training import checkpoint, parallel
 from dqcodec.training.ema import WeightAverage
 from dqcodec.training.log import CsvLog
 from dqcodec.training.loop import Loop
 from dqcodec.training.prior_config import PriorTrainConfig
 from dqcodec.training.schedule import learning_rate
-from dqcodec.training.token_cache import TokenCache, load_or_encode
+from dqcodec.training.token_cache import TokenCache, Views, load_or_encode
 from dqcodec.weights.model_file import Model
 
 TOKENS, VALID_TOKENS = "tokens.safetensors", "valid_tokens.safetensors"
@@ -47,10 +47,10 @@ class PriorFolders:
 
 
 class PriorBatches:
-    """Batches by step number, prepared one ahead by a thread."""
+    """Batches by step number, prepared one ahead by a thread; each process draws its own."""
 
-    def __init__(self, cache: TokenCache, config: PriorTrainConfig, prior: PriorConfig):
-        self.cache, self.config, self.prior = cache, config, prior
+    def __init__(self, cache: TokenCache, config: PriorTrainConfig, prior: PriorConfig, rank: int = 0):
+        self.cache, self.config, self.prior, self.rank = cache, config, prior, rank
         self._pool = ThreadPoolExecutor(1)
         self._ahead: dict[int, object] = {}
 
@@ -61,7 +61,7 @@ class PriorBatches:
         return self._ahead.pop(step).result()
 
     def _make(self, step: int) -> PriorBatch:
-        rng = np.random.Generator(np.random.Philox(key=[self.config.seed, step]))
+        rng = np.random.Generator(np.random.Philox(key=[self.config.seed, step * 65536 + self.rank]))
         images: list[Tokens] = []
         labels: list[int] = []
         symbols = 0
@@ -100,15 +100,16 @@ def losses(network: DQTransformer, batch: PriorBatch, quantise: bool) -> list[tu
 
 
 class PriorTrainer(Loop):
-    """One run. `run()` trains to the end of its schedule or until `should_stop()`."""
+    """One run, also in several processes (torchrun). `run()` trains to the end or until `should_stop()`."""
 
     def __init__(self, config: PriorTrainConfig, folders: PriorFolders, device: str = "cpu", resume: bool = False,
                  init: Path | None = None, progress: Callable[[int, int], None] = lambda done, total: None):
-        self.config, self.folders, self.device = config, folders, torch.device(device)
+        self.config, self.folders = config, folders
+        self.rank, self.world, self.device = parallel.start(device)
         if not resume and (folders.out / checkpoint.NAME).exists():
             raise DataError(f"{folders.out}: already holds a run; add --resume to go on, or choose another --out")
         torch.manual_seed(config.seed)
-        self.cache = load_or_encode(folders.out / TOKENS, folders.vae, list(folders.data), config.mirror, progress)
+        self.cache = self._tokens(TOKENS, list(folders.data), Views(config.mirror, config.scales), progress)
         ladder = self.cache.ladder
         try:
             self.prior = PriorConfig.from_dict({
@@ -122,7 +123,11 @@ class PriorTrainer(Loop):
                                 [torch.from_numpy(t.astype(np.float32)) for t in vae.tables.tables])
         self.network.to(self.device)
         if init is not None and not resume:
-            self.network.load_state_dict(checkpoint.initial_weights(init, self.device))
+            try:
+                self.network.load_state_dict(checkpoint.initial_weights(init, self.device))
+            except (KeyError, RuntimeError) as error:
+                raise DataError(f"{init}: not the checkpoint of a prior of this shape") from error
+        parallel.same_start(self.network)
         self.optimiser = self._adam()
         self.average = WeightAverage(self.network, config.optim.ema_decay)
         self.step, self.elapsed = 0, 0.0
@@ -132,10 +137,20 @@ class PriorTrainer(Loop):
             self.optimiser.load_state_dict(state["optimiser"])
             self.average.state, self.average.updates = state["ema"], state["ema_updates"]
             self.step, self.elapsed = state["step"], state["elapsed"]
-        self.batches = PriorBatches(self.cache, config, self.prior)
+        self.batches = PriorBatches(self.cache, config, self.prior, self.rank)
         self.valid = self._valid_batches()
-        self.log = CsvLog(folders.out / "log.csv", self.step if resume else None)
-        self.valid_log = CsvLog(folders.out / "valid.csv", self.step + 1 if resume else None)
+        if self.rank == 0:
+            self.log = CsvLog(folders.out / "log.csv", self.step if resume else None)
+            self.valid_log = CsvLog(folders.out / "valid.csv", self.step + 1 if resume else None)
+
+    def _tokens(self, name: str, data: list[Path], views: Views,
+                progress: Callable[[int, int], None] = lambda done, total: None) -> TokenCache:
+        """The first process encodes, the others read what it wrote."""
+        path = self.folders.out / name
+        if self.rank == 0:
+            load_or_encode(path, self.folders.vae, data, views, progress)
+        parallel.agree(0.0, self.device)
+        return load_or_encode(path, self.folders.vae, data, views)
 
     def _adam(self) -> torch.optim.Optimizer:
         o = self.config.optim
@@ -148,8 +163,7 @@ class PriorTrainer(Loop):
     def _valid_batches(self) -> list[PriorBatch]:
         if self.folders.valid is None:
             return []
-        path = self.folders.out / VALID_TOKENS
-        cache = load_or_encode(path, self.folders.vae, [self.folders.valid], False)
+        cache = self._tokens(VALID_TOKENS, [self.folders.valid], Views())
         side = self.config.window
         batches = []
         for share in VALID_SHARES:
@@ -159,6 +173,8 @@ class PriorTrainer(Loop):
 
     def save(self) -> None:
         """Write the checkpoint of the state after `self.step` steps."""
+        if self.rank:
+            return
         checkpoint.save(self.folders.out, {
             "config": self.config.to_dict(),
             "vae": self.cache.fingerprint,
@@ -170,6 +186,9 @@ class PriorTrainer(Loop):
             "step": self.step,
             "elapsed": self.elapsed,
         })
+
+    def _agree(self, seconds: float) -> float:
+        return parallel.agree(seconds, self.device)
 
     def _one_step(self) -> dict:
         start = time.monotonic()
@@ -186,19 +205,21 @@ class PriorTrainer(Loop):
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         found = [(nats.detach(), n) for nats, n in found]
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.config.optim.grad_clip)
+        parameters = list(self.network.parameters())
+        parallel.average_gradients(parameters)
+        norm = nn.utils.clip_grad_norm_(parameters, self.config.optim.grad_clip)
         if torch.isfinite(norm):  # one bad batch must not poison the weights
             self.optimiser.step()
         self.average.update(self.network)
         seconds = time.monotonic() - start
-        figures = {"lr": rate, "symbols_s": round(symbols / seconds), "bits": loss.item() / math.log(2),
+        figures = {"lr": rate, "symbols_s": round(symbols * self.world / seconds), "bits": loss.item() / math.log(2),
                    "grad_norm": float(norm), "integers": int(quantise)}
         return figures | _bits(found, len(self.prior.factors))
 
     @torch.no_grad()
     def _look(self) -> dict[str, float]:
         """Bits per symbol on the validation pictures with averaged weights, as floats and as integers."""
-        if not self.valid:
+        if self.rank or not self.valid:
             return {}
         kept = {k: v.clone() for k, v in self.network.state_dict().items()}
         self.network.load_state_dict(self.average.state)

@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 from dqcodec.bitstream.tokens import ABSENT, Ladder, Tokens
@@ -95,29 +97,47 @@ class TokenCache:
         return Tokens(cols * self.ladder.region, rows * self.ladder.region, levels, tuple(codes))
 
 
-def encode(model: Path, data: list[Path], flips: bool, progress=lambda done, total: None) -> TokenCache:
-    """Encode all pictures of `data` (and their mirror images) with the model file `model`."""
+@dataclass(frozen=True)
+class Views:
+    """How often a picture is encoded. mirror: its mirror image too. scales: sizes, for pictures without a label."""
+
+    mirror: bool = False
+    scales: tuple[float, ...] = (1.0,)
+
+    def of(self, pixels: np.ndarray, label: int) -> Iterator[np.ndarray]:
+        """Views (h, w, 3) uint8 of a picture (H, W, 3) uint8, contiguous."""
+        for scale in (1.0,) if label else self.scales:
+            view = pixels
+            if scale != 1:
+                size = [max(1, round(side * scale)) for side in pixels.shape[1::-1]]
+                view = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
+            yield np.ascontiguousarray(view)
+            if self.mirror:
+                yield np.ascontiguousarray(view[:, ::-1])
+
+
+def encode(model: Path, data: list[Path], views: Views, progress=lambda done, total: None) -> TokenCache:
+    """Encode all pictures of `data`, in all their views, with the model file `model`."""
     loaded = Model.read(model)
     pictures = Pictures(data, cache_bytes=0)
     classes = _classes(data)
     ladder = loaded.config.ladder
     codes: list[list[np.ndarray]] = [[] for _ in ladder.factors]
-    distortion, size, label = [], [], []
+    distortion, size, labels = [], [], []
     for i in range(len(pictures)):
-        pixels = pictures[i]
-        for mirrored in (False, True) if flips else (False,):
-            found = analyse(loaded.vae, np.ascontiguousarray(pixels[:, ::-1] if mirrored else pixels),
-                            torch.device("cpu"))
+        match = _LABELLED.search(Path(pictures.name(i)).stem) if classes else None
+        label = int(match[1]) + 1 if match and int(match[1]) < len(classes) else 0
+        for pixels in views.of(pictures[i], label):
+            found = analyse(loaded.vae, pixels, torch.device("cpu"))
             for s, grid in enumerate(found.codes):
                 codes[s].append(grid.astype(np.uint16).reshape(-1))
             count, rows, cols = found.distortion.shape
             distortion.append(found.distortion.reshape(count, -1).T.astype(np.float32))
             size.append((rows, cols))
-            match = _LABELLED.search(Path(pictures.name(i)).stem) if classes else None
-            label.append(int(match[1]) + 1 if match and int(match[1]) < len(classes) else 0)
+            labels.append(label)
         progress(i + 1, len(pictures))
     arrays = {f"codes.{s}": np.concatenate(c) for s, c in enumerate(codes)}
-    arrays |= {"distortion": np.concatenate(distortion), "size": np.array(size), "label": np.array(label)}
+    arrays |= {"distortion": np.concatenate(distortion), "size": np.array(size), "label": np.array(labels)}
     return TokenCache(arrays, ladder, classes, loaded.tables.fingerprint.hex())
 
 
@@ -131,11 +151,11 @@ def _classes(data: list[Path]) -> tuple[str, ...]:
     return ()
 
 
-def load_or_encode(path: Path, model: Path, data: list[Path], flips: bool, progress=lambda d, t: None) -> TokenCache:
+def load_or_encode(path: Path, model: Path, data: list[Path], views: Views, progress=lambda d, t: None) -> TokenCache:
     """The cache file `path`, made now if it is not there. Raises DataError if another model made it."""
     fingerprint = read_header(model)["fingerprint"]
     if not path.exists():
-        cache = encode(model, data, flips, progress)
+        cache = encode(model, data, views, progress)
         path.parent.mkdir(parents=True, exist_ok=True)
         note = {"fingerprint": fingerprint, "classes": json.dumps(cache.classes)}
         temporary = path.with_suffix(".part")

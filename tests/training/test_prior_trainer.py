@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,6 +15,7 @@ from dqcodec.training import checkpoint
 from dqcodec.training.export import export_prior
 from dqcodec.training.prior_config import from_dict
 from dqcodec.training.prior_trainer import TOKENS, PriorFolders, PriorTrainer
+from dqcodec.training.token_cache import Views
 from dqcodec.weights import load, model_file
 from tests.test_weights import SMALL, TABLES
 
@@ -70,6 +72,42 @@ def test_labels_come_from_names_and_are_kept_with_the_prior(folders):
     trainer = PriorTrainer(from_dict(CONFIG), folders)
     assert trainer.prior.classes == ("cat", "dog")
     assert [trainer.cache[i].label for i in range(6)] == [1, 1, 1, 1, 2, 2]  # each picture and its mirror image
+
+
+def test_pictures_without_a_label_are_encoded_at_every_scale(folders):
+    plain = folders.data[0].parent / "plain"
+    plain.mkdir()
+    Image.new("RGB", (64, 32)).save(plain / "a.png")
+    config = from_dict(CONFIG | {"mirror": False, "scales": [1.0, 1.5]})
+    trainer = PriorTrainer(config, replace(folders, data=(*folders.data, plain)))
+    sizes = [trainer.cache[i].distortion.shape[1:] for i in range(len(trainer.cache))]
+    region = trainer.cache.ladder.region
+    assert len(sizes) == 3 + 2
+    assert sizes[3:] == [(-(-32 // region), -(-64 // region)), (-(-48 // region), -(-96 // region))]
+    with pytest.raises(ConfigError, match="scales must be"):
+        from_dict({"scales": []})
+
+
+def test_mirror_images_have_mirrored_pixels():
+    pixels = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    straight, mirrored = Views(mirror=True).of(pixels, 0)
+    assert np.array_equal(straight, pixels) and np.array_equal(mirrored, pixels[:, ::-1])
+
+
+def test_two_processes_train_one_prior(folders, tmp_path):
+    config = tmp_path / "c.json"
+    config.write_text(json.dumps(CONFIG | {"steps": 3}))
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0",
+               "--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", "-m", "dqcodec.training",
+               "--config", str(config), "--vae", str(folders.vae), "--data", str(folders.data[0]),
+               "--out", str(folders.out), "--valid", str(folders.data[0])]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    alone = run(from_dict(CONFIG | {"steps": 3}), replace(folders, out=tmp_path / "alone"))
+    pair = checkpoint.load(folders.out)
+    assert pair["step"] == 3 and len((folders.out / "log.csv").read_text().splitlines()) == 1 + 3
+    # The second process's batches count: otherwise both runs would be the same.
+    assert any(not torch.equal(v, alone["model"][k]) for k, v in pair["model"].items())
 
 
 def test_exported_model_codes_pictures_with_its_prior(folders, tmp_path):
