@@ -55,7 +55,7 @@ def model_costs(model: CodeModel, analysis: Analysis) -> np.ndarray:
         for group, cells in enumerate(model.groups(step, known)):
             f = np.broadcast_to(model.frequencies(step, group, known), (len(cells), model.ladder.codebook_sizes[step]))
             bits[cells] = 16 - np.log2(np.take_along_axis(f, codes[cells, None].astype(np.int64), 1)[:, 0])
+            known.codes[step].reshape(-1)[cells] = codes[cells]
         side = model.ladder.side(step)
         costs[step] = bits.reshape(rows, side, cols, side).sum((1, 3)) + rate.MAP_BIT
-        known.codes[step][:] = tokens.codes[step]
     return costs

@@ -41,9 +41,12 @@ class PriorModel:
     def groups(self, step: int, known: Known) -> list[np.ndarray]:
         if step == 0 and self._first and known.complete and self._first[0] == _first_codes(known):
             known.scratch = self._first[1].fork(known)
-            return self._first[2]
-        with torch.inference_mode():
-            return self.state(known).begin_step(step)
+            found = self._first[2]
+        else:
+            with torch.inference_mode():
+                found = self.state(known).begin_step(step)
+        self.state(known).adaptation = self.network.code_adaptation(step)
+        return found
 
     def keep_first(self, known: Known) -> None:
         """Keep the state of an encoder that is about to leave step 0."""
@@ -52,9 +55,19 @@ class PriorModel:
             self._first = (_first_codes(known), state.fork(known), state.groups())
 
     def frequencies(self, step: int, group: int, known: Known) -> np.ndarray:
+        """Frequencies of a group; the groups of a step must be asked for one after another."""
+        state = self.state(known)
         with torch.inference_mode():
-            z = self.state(known).logits(group)
-            return code_frequencies(z, self.network.exp_table)
+            z = state.logits(group)
+            if state.adaptation is None:
+                return code_frequencies(z, self.network.exp_table)
+            if group:
+                before = state.groups()[group - 1]
+                state.adaptation.count(known.codes[step].reshape(-1)[before])
+            bias = torch.from_numpy(state.adaptation.next_bias()).to(z.device, z.dtype)
+            f = code_frequencies(z + bias, self.network.exp_table)
+        state.adaptation.expect(f)
+        return f
 
 
 class PriorMap:
@@ -66,16 +79,23 @@ class PriorMap:
     def batches(self, step: int, known: Known) -> Iterable[np.ndarray]:
         if step == 1:
             self.model.keep_first(known)
+        self.adaptation = self.model.network.map_adaptation()
         with torch.inference_mode():
             return self.model.state(known).map_turns(step)
 
     def frequencies(self, step: int, regions: np.ndarray, known: Known) -> np.ndarray:
+        table = self.model.network.map_table
         with torch.inference_mode():
             z = self.model.state(known).map_logits(step, regions)
-            return map_frequencies(z, self.model.network.map_table)
+            if self.adaptation is None:
+                return map_frequencies(z, table)
+            bias = self.adaptation.bias()
+            self.adaptation.expect(map_frequencies(z, table))
+            return map_frequencies(z + bias, table)
 
     def update(self, step: int, regions: np.ndarray, bits: np.ndarray) -> None:
-        """Nothing to learn: what the bits say is in Known."""
+        if self.adaptation is not None:
+            self.adaptation.count(bits)
 
 
 def _first_codes(known: Known) -> bytes:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from dqcodec.prior import context, limits
 from dqcodec.prior import fixed_point as fp
+from dqcodec.prior.adaptation import CodeAdaptation, MapAdaptation
 from dqcodec.prior.config import PriorConfig
 from dqcodec.prior.integers import IntegerLinear, normalise, to_int8
 
@@ -68,7 +69,18 @@ class IntegerNetwork:
         self.map_head = [self._linear(f"map_head.{s}", fp.HEAD, fp.LOGIT) for s in steps[:-1]]
         self.exp_table = torch.from_numpy(tensors["exp_table"].astype(np.int32)).to(self.device)
         self.map_table = tensors["map_table"].astype(np.int64)
+        self.adapt_tables = [tensors[name] for name in ("log_table", "unbias_table") if config.adapts]
         del self._tensors
+
+    def code_adaptation(self, step: int) -> CodeAdaptation | None:
+        """Fresh counts for a step of an image, or None where the prior does not adapt."""
+        if not self.config.adapts:
+            return None
+        return CodeAdaptation(self.config.codebook_sizes[step], *self.config.adapt_codes[step], *self.adapt_tables)
+
+    def map_adaptation(self) -> MapAdaptation | None:
+        """Fresh counts for the map of a step, or None where the prior does not adapt."""
+        return MapAdaptation(*self.config.adapt_maps, self.adapt_tables[0]) if self.config.adapts else None
 
     def in_order(self, order: str) -> IntegerNetwork:
         """The same weights with cells in another order, "groups" or "raster": for comparison, not for files."""

@@ -6,10 +6,12 @@ import numpy as np
 
 from dqcodec.prior import context
 from dqcodec.prior import fixed_point as fp
+from dqcodec.prior.adaptation import LN2, MOST
 from dqcodec.prior.config import PriorConfig
 
 SUM_LIMIT = 2**23  # of a linear layer's products and bias: float32 then holds them, doubled, without rounding
 _TABLES = {"exp_table": (1 << 16), "map_table": (1 << 16) - 1}
+_ADAPT_TABLES = {"log_table": (256, 0, LN2), "unbias_table": (2 * MOST + 1, 1, 1 << 22)}  # size, least, most
 
 
 def linear_shapes(config: PriorConfig) -> dict[str, tuple[int, int]]:
@@ -41,6 +43,8 @@ def layout(config: PriorConfig) -> dict[str, tuple[str, tuple[int, ...]]]:
         **{f"position.{s}": ("int16", ((config.tile * ladder.side(s)) ** 2, d)) for s in range(len(ladder))},
         **{name: ("uint32", (fp.EXP_SIZE,)) for name in _TABLES},
     }
+    if config.adapts:
+        found |= {name: ("uint32", (size,)) for name, (size, _, _) in _ADAPT_TABLES.items()}
     for name, (rows, columns) in linear_shapes(config).items():
         found[f"{name}.weight"] = "int8", (rows, columns)
         found[f"{name}.bias"] = "int32", (rows,)
@@ -61,6 +65,9 @@ def check(config: PriorConfig, tensors: dict[str, np.ndarray]) -> None:
         _within(tensors, name, -fp.STREAM_MAX, fp.STREAM_MAX)
     for name, most in _TABLES.items():
         _within(tensors, name, 0 if name == "exp_table" else 1, most)
+    for name, (_, least, most) in _ADAPT_TABLES.items():
+        if config.adapts:
+            _within(tensors, name, least, most)
     if tensors["exp_table"][0] == 0:
         raise ValueError("prior tensor exp_table must not begin with 0")
     for name in linear_shapes(config):

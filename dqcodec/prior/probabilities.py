@@ -9,7 +9,7 @@ from torch import Tensor
 from dqcodec.bitstream.frequencies import TOTAL
 from dqcodec.prior.fixed_point import EXP_SIZE, LOGIT, MAP_HIGH, MAP_LOW
 
-_ROWS = 4096
+_ROWS = 256  # taken at once: what is computed for them then stays in the cache
 
 
 def exp_table() -> np.ndarray:
@@ -33,14 +33,15 @@ def code_frequencies(z: Tensor, table: Tensor) -> np.ndarray:
     out = np.empty((n, size), np.int64)
     for start in range(0, n, _ROWS):
         part = z[start : start + _ROWS]
-        best, where = part.max(1, keepdim=True)
+        best = part.amax(1, keepdim=True)
         gap = (best - part).clamp_max_(EXP_SIZE - 1).to(torch.int32)
         e = table.index_select(0, gap.flatten()).view(gap.shape).double()
         f = torch.floor(e * (TOTAL - size) / e.sum(1, keepdim=True)).add_(1)
-        # The first of equal maxima, whichever torch.max reports on this device.
-        where = torch.where(part == best, torch.arange(size, device=z.device), size).amin(1, keepdim=True)
-        f.scatter_add_(1, where, TOTAL - f.sum(1, keepdim=True))
-        out[start : start + _ROWS] = f.cpu().numpy()
+        f = f.cpu().numpy()
+        # numpy promises the first of equal maxima, which torch does not.
+        where = part.cpu().numpy().argmax(1)
+        f[np.arange(len(f)), where] += TOTAL - f.sum(1)
+        out[start : start + _ROWS] = f
     return out
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from dqcodec.prior import fixed_point as fp
+from dqcodec.prior.adaptation import log_table, unbias_table
 from dqcodec.prior.network import DQTransformer, FixedLinear
 from dqcodec.prior.probabilities import exp_table, map_table
 
@@ -17,8 +18,10 @@ _INPUT = {"near": fp.CONTENT, "token": fp.CONTENT, "head": fp.NORM, "map_wide": 
 
 def quantised(network: DQTransformer) -> dict[str, np.ndarray]:
     """Integer tensors of a prior by name: weight int8, bias int32 and exponent uint8 of each linear layer,
-    embeddings int8 and int16, and the two tables."""
+    embeddings int8 and int16, and the tables."""
     found: dict[str, np.ndarray] = {"exp_table": exp_table(), "map_table": map_table()}
+    if network.config.adapts:
+        found |= {"log_table": log_table(), "unbias_table": unbias_table()}
     with torch.no_grad():
         found["content"] = _grid(network.content, fp.CONTENT, fp.CONTENT_MAX).astype(np.int8)
         found["label"] = _grid(network.label, fp.STREAM, fp.STREAM_MAX).astype(np.int16)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from dqcodec.bitstream.code_model import Known
 from dqcodec.prior import context, sequence
+from dqcodec.prior.adaptation import CodeAdaptation
 from dqcodec.prior.integer_network import IntegerNetwork
 from dqcodec.prior.integers import mean_int8
 from dqcodec.prior.memory import Memory
@@ -38,6 +39,7 @@ class ImageState:
         self._step, self._chunk = -1, -1
         self._outputs: Tensor | None = None  # memory outputs (n, d) int8 of the step's tokens
         self._row_of_cell: np.ndarray | None = None
+        self.adaptation: CodeAdaptation | None = None  # of the step at hand; the coder's, not the network's
 
     def fork(self, known: Known) -> ImageState:
         """This state, at the end of step 0, for other tokens of the same picture, `known.complete`."""

@@ -72,6 +72,40 @@ class ReferencePrior:
         return f
 
 
+    def log(self, x: int) -> int:
+        e = x.bit_length() - 1
+        return 45426 * e + self.tensors["log_table"][(x << 8 >> e) - 256]
+
+    def gap(self, counted: int, expected: int, weight: int) -> int:
+        return self.log(65536 * counted + weight) - self.log(expected + weight)
+
+
+def limited(bias: int) -> int:
+    return min(max(bias, -128), 128)
+
+
+class CodeCounts:
+    """What a step's codes have been, and what they were expected to be."""
+
+    def __init__(self, prior: ReferencePrior, step: int):
+        self.prior, size = prior, prior.config["codebook_sizes"][step]
+        self.rate, self.weight = prior.config.get("adapt_codes", [[0, 1]] * (step + 1))[step]
+        self.counted, self.expected = [0] * size, [0] * size
+
+    def bias(self) -> list[int]:
+        if not self.rate:
+            return [0] * len(self.counted)
+        gaps = [self.prior.gap(n, e, self.weight) for n, e in zip(self.counted, self.expected, strict=True)]
+        return [limited(gap * self.rate >> 15) for gap in gaps]
+
+    def take(self, bias: list[int], rows: list[list[int]], codes: list[int]) -> None:
+        if not self.rate:
+            return
+        for k, b in enumerate(bias):
+            self.expected[k] += sum(row[k] for row in rows) * self.prior.tensors["unbias_table"][b + 128] >> 16
+            self.counted[k] += codes.count(k)
+
+
 class Tile:
     """Keys and values of one tile, for each layer of both stacks."""
 
@@ -115,13 +149,28 @@ class ReferenceImage:
 
     def map_batches(self, step: int) -> Iterator[tuple[list[tuple[int, int]], list[int]]]:
         """(regions, frequencies of "rises") turn by turn; the caller sets `levels` before it asks for the next."""
+        rate, weight = self.prior.config.get("adapt_maps", [0, 1])
+        counted, expected = [0, 0], [0, 0]
         for turn in range(4):
             found = [(r, c) for r in range(self.rows) for c in range(self.cols)
                      if TURN[r % 2][c % 2] == turn and self.levels[r][c] == step - 1]  # fmt: skip
             if found:
-                yield found, [self._map_frequency(step, r, c) for r, c in found]
+                logits = [self._map_logit(step, r, c) for r, c in found]
+                bias = 0
+                if rate:
+                    gaps = [self.prior.gap(counted[i], expected[i], weight) for i in range(2)]
+                    bias = limited((gaps[1] - gaps[0]) * rate >> 15)
+                    alone = [self._map_frequency(z) for z in logits]
+                    expected[0] += 65536 * len(alone) - sum(alone)
+                    expected[1] += sum(alone)
+                yield found, [self._map_frequency(z + bias) for z in logits]
+                for r, c in found:
+                    counted[self.levels[r][c] - step + 1] += 1
 
-    def _map_frequency(self, step: int, r: int, c: int) -> int:
+    def _map_frequency(self, z: int) -> int:
+        return self.prior.tensors["map_table"][min(max(z, -256), 255) + 256]
+
+    def _map_logit(self, step: int, r: int, c: int) -> int:
         side, prior = self.prior.sides[step - 1], self.prior
         cells = [(step - 1, r * side + i, c * side + j) for i in range(side) for j in range(side)]
         count = len(cells)
@@ -132,7 +181,7 @@ class ReferenceImage:
             on[3 * i + self._map_state(step, r, c, r + dy, c + dx)] = 32
         u = [min(max(x, 0), 127) for x in prior.linear(f"map_wide.{step - 1}", mean + on)]
         (z,) = prior.linear(f"map_head.{step - 1}", u)
-        return prior.tensors["map_table"][min(max(z, -256), 255) + 256]
+        return z
 
     def _map_state(self, step: int, r: int, c: int, y: int, x: int) -> int:
         if not (0 <= y < self.rows and 0 <= x < self.cols):
@@ -157,12 +206,16 @@ class ReferenceImage:
                     else:
                         group = BAYER[y % 4][x % 4] * config["groups"][step] // 16
                     order.setdefault((tile // CHUNK, group), {}).setdefault(tile, []).append((y, x))
+        counts = CodeCounts(self.prior, step)
         for batch in sorted(order):
             tiles = sorted(order[batch])
             queries = {cell: self._query(step, *cell) for tile in tiles for cell in order[batch][tile]}
             answers = [self.tiles[tile].ask(queries[cell]) for tile in tiles for cell in order[batch][tile]]
             logits = [self.prior.linear(f"head.{step}", r) for r in answers]
-            yield list(queries), [self.prior.code_frequencies(z) for z in logits]
+            bias = counts.bias()
+            rows = [self.prior.code_frequencies([x + b for x, b in zip(z, bias, strict=True)]) for z in logits]
+            yield list(queries), rows
+            counts.take(bias, rows, [self.codes[step][y][x] for y, x in queries])
             for tile in tiles:
                 cells = order[batch][tile]
                 outputs = self.tiles[tile].remember([self._memory(step, cell, queries[cell]) for cell in cells])

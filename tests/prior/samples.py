@@ -20,7 +20,8 @@ SMALL = PriorConfig(codebook_sizes=(8, 16, 8), tile=2, **NARROW)
 REPEATED = PriorConfig((16, 16, 8), (8, 8, 8), tile=2, groups=(4, 2, 16), **NARROW)
 RASTER = PriorConfig(codebook_sizes=(8, 1, 8), tile=2, order="raster", classes=("cat", "dog"), **NARROW)
 DEEP = PriorConfig(codebook_sizes=(32, 32, 32), dim=48, heads=4, hidden=96, embedding=16, map_hidden=16, tile=4,
-                   position_layers=2, content_layers=2)  # fmt: skip
+                   position_layers=2, content_layers=2, adapt_codes=((16, 65536), (13, 131072), (13, 131072)),
+                   adapt_maps=(16, 524288))  # fmt: skip
 
 
 def trained(config: PriorConfig, seed: int = 0) -> DQTransformer:

@@ -1,9 +1,11 @@
 """The integers of the prior are those of a second implementation, written from docs/FORMAT.md in plain Python."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from dqcodec.prior import probabilities, state
+from dqcodec.prior import adaptation, probabilities, state
 from dqcodec.prior.code_model import PriorModel
 from dqcodec.prior.config import PriorConfig
 from dqcodec.prior.integer_network import IntegerNetwork
@@ -15,6 +17,9 @@ from tests.vectors.make_prior import exact_tables, make_tensors
 
 ONE_STEP = PriorConfig((16,), (8,), groups=(3,), tile=2, dim=16, heads=1, hidden=8, embedding=8, map_hidden=8,
                        position_layers=0, content_layers=1)  # fmt: skip
+
+
+ADAPTING = replace(SMALL, adapt_codes=((16, 65536), (13, 131072), (64, 1)), adapt_maps=(16, 524288))
 
 
 def flat(cells: list[tuple[int, int]], width: int) -> list[int]:
@@ -44,7 +49,8 @@ def compare(config: PriorConfig, tensors: dict[str, np.ndarray], tokens) -> None
         assert asked == [(c.tolist(), f.tolist()) for c, f in batches]
 
 
-@pytest.mark.parametrize("config", [SMALL, REPEATED, RASTER, ONE_STEP], ids=["small", "repeated", "raster", "one step"])
+@pytest.mark.parametrize("config", [SMALL, REPEATED, RASTER, ONE_STEP, ADAPTING],
+                         ids=["small", "repeated", "raster", "one step", "adapting"])
 def test_integers_are_those_of_the_specification(config):
     tokens = random_tokens(np.random.default_rng(3), 70, 40, config.ladder, len(config.factors) - 1)
     compare(config, make_tensors(config, 2), tokens)
@@ -73,3 +79,5 @@ def test_shipped_tables_are_the_exact_ones():
     tables = exact_tables()
     assert np.array_equal(probabilities.exp_table(), tables["exp_table"])
     assert np.array_equal(probabilities.map_table(), tables["map_table"])
+    assert np.array_equal(adaptation.log_table(), tables["log_table"])
+    assert np.array_equal(adaptation.unbias_table(), tables["unbias_table"])

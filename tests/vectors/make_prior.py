@@ -50,11 +50,15 @@ class Stream:
 
 
 def exact_tables() -> dict[str, np.ndarray]:
-    """The two tables from decimal arithmetic, so that no processor's exponential can change them."""
+    """The tables from decimal arithmetic, so that no processor's exponential can change them."""
     getcontext().prec = 40
     fall = [(Decimal(-i) / 32).exp() for i in range(512)]
     rise = [65536 / (1 + (Decimal(256 - i) / 32).exp()) for i in range(512)]
+    rising = [(1 + Decimal(i) / 256).ln() for i in range(256)]
+    unbias = [(Decimal(128 - i) / 32).exp() for i in range(257)]
     return {
+        "log_table": np.array([int((65536 * x).to_integral_value()) for x in rising], np.uint32),
+        "unbias_table": np.array([int((65536 * x).to_integral_value()) for x in unbias], np.uint32),
         "exp_table": np.array([int((65536 * x).to_integral_value()) for x in fall], np.uint32),
         "map_table": np.array([min(max(int(x.to_integral_value()), 64), 65472) for x in rise], np.uint32),
     }
@@ -62,10 +66,12 @@ def exact_tables() -> dict[str, np.ndarray]:
 
 def make_tensors(config: PriorConfig, seed: int) -> dict[str, np.ndarray]:
     """Weights of a prior in the order of their names: uniform integers, exponents by the number of columns."""
-    stream, tensors, linear = Stream(seed), exact_tables(), linear_shapes(config)
+    stream, tables, linear = Stream(seed), exact_tables(), linear_shapes(config)
+    tensors = {}
     for name, (kind, shape) in sorted(layout(config).items()):
         layer, _, part = name.rpartition(".")
-        if name in tensors:
+        if name in tables:
+            tensors[name] = tables[name]
             continue
         if part == "weight":
             value = stream.within(127, shape)
@@ -116,8 +122,12 @@ CASES = {
     # More than 32 tiles: a second chunk sees the codes of the first.
     "chunks": Case(13, 100, 95, PriorConfig(
         (16, 8), (64, 4), tile=1, groups=(1, 2), position_layers=1, content_layers=2, **_NARROW)),
-    # The shipped size.
+    # The shipped size, as it was before priors adapted to the image.
     "default": Case(14, 200, 150, PriorConfig()),
+    # Frequencies that follow the image, in two chunks.
+    "adapting": Case(15, 100, 95, PriorConfig(
+        (16, 8, 4), (32, 16, 8), tile=1, groups=(4, 4, 2), position_layers=1, content_layers=1,
+        adapt_codes=((16, 65536), (13, 131072), (40, 1)), adapt_maps=(16, 524288), **_NARROW)),
 }  # fmt: skip
 
 
