@@ -5,8 +5,8 @@
 For each picture and rate: the tokens of the file at that rate, their bytes under the static tables and
 under the prior, and whether the file decodes to them. For the orders: one picture's bytes and decode time
 in groups and in raster order. With --run (the folder of a prior's training) also the bits per code and map
-bit on the run's validation tokens: uniform, table, float and integer prior. Exits 1 if a file does not
-decode to its tokens or the prior saves less than 20 % in the mean.
+bit on the run's validation tokens: uniform, table, float and integer prior, and adapting to the image. Exits 1 if
+a file does not decode to its tokens or the prior saves less than 20 % in the mean.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import torch
 from PIL import Image
 
 from dqcodec import bitstream, codec
+from dqcodec.bitstream.step_coder import code_step
 from dqcodec.eval import machine
 from dqcodec.prior.code_model import PriorModel
 from dqcodec.weights import load
@@ -77,6 +78,26 @@ def orders(model: Model, name: str, source: Path) -> dict:
     return facts
 
 
+def coded_bits(entropy: PriorModel, tokens: bitstream.Tokens) -> dict[str, tuple[float, int]]:
+    """(bits, number) of the codes and map bits of each step, by the frequencies that the coder gets."""
+    known = bitstream.Known.nothing(tokens.width, tokens.height, entropy.ladder, complete=tokens)
+    maps, found = entropy.map_model(), {}
+
+    def taker(name: str, symbols: np.ndarray):
+        def take(places: np.ndarray, frequencies: np.ndarray) -> np.ndarray:
+            here = symbols.reshape(-1)[places]
+            bits, number = found.get(name, (0.0, 0))
+            cost = 16 - np.log2(np.take_along_axis(frequencies, here[:, None].astype(np.int64), 1))
+            found[name] = bits + float(cost.sum()), number + len(here)
+            return here
+        return take
+
+    for step in range(int(tokens.levels.max()) + 1):
+        rises = (tokens.levels >= step).astype(np.int32)
+        code_step(step, known, entropy, maps, taker(f"map_{step}", rises), taker(f"code_{step}", tokens.codes[step]))
+    return found
+
+
 def bits_table(model: Model, run: Path) -> dict:
     """Bits per code and map bit on the run's validation tokens, and the shares of map bits and codes."""
     from dqcodec.training.prior_trainer import VALID_SHARES, VALID_TOKENS
@@ -87,18 +108,22 @@ def bits_table(model: Model, run: Path) -> dict:
     cache = read_cache(run / VALID_TOKENS, model.config.ladder)
     table: dict = {}
     codes = {s: [] for s in range(len(model.config.factors))}
+    spent: dict[str, np.ndarray] = {}
     for share in VALID_SHARES:
         for i in range(min(8, len(cache))):
             tokens = cache.tokens(cache.window(i, 0, 0, 24, 24), share)
             for s, grid in enumerate(tokens.codes):
                 codes[s].append(grid[grid >= 0])
+            for name, pair in coded_bits(model.entropy, tokens).items():
+                spent[name] = spent.get(name, 0) + np.array(pair)
     for s, found in codes.items():
         used = np.concatenate(found)
         table[f"code_{s}"] = {"uniform": float(np.log2(model.config.codebook_size)),
                               "table": float(model.tables.bits(s)[used].mean())}
     for name in [k.removesuffix("_integer") for k in last if k.endswith("_integer")]:
         table.setdefault(name, {"uniform": 1.0})
-        table[name] |= {"float": float(last[f"{name}_float"]), "integer": float(last[f"{name}_integer"])}
+        table[name] |= {"float": float(last[f"{name}_float"]), "integer": float(last[f"{name}_integer"]),
+                        "adapting": float(spent[name][0] / spent[name][1])}
     for name, row in table.items():
         print(name, "  ".join(f"{k} {v:.3f}" for k, v in row.items()))
     return table

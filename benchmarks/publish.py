@@ -3,9 +3,9 @@ record of its training, results/training.json.
 
     python benchmarks/publish.py --results results/kodak --run runs/default --prior runs/prior
 
---results: what `dqcodec eval kodak --out results` wrote, without suffix. --run: training stages of the shipped
-DQ-VAE that are not yet on record, in order; --prior: the run of its prior. Runs' folders may be gone afterwards:
-what the card says of them is on record.
+--results: what `dqcodec eval kodak --out results` wrote, without suffix. --run, --prior: training stages of the
+shipped DQ-VAE and of its prior that are not yet on record, in order, known by their folders' names. The folders may
+be gone afterwards: what the card says of them is on record.
 """
 
 from __future__ import annotations
@@ -41,13 +41,14 @@ CARD = """# Model card: default
 
 ## Prior
 - DQ-Transformer in integers, {prior_parameters:.1f} M parameters as int8: {shape}.
-- Trained by `dqcodec train prior` on the frozen DQ-VAE's tokens of the same pictures{mirrors} and of 5,200
-  labelled pictures (144-176 px) of 10 classes: {prior_steps} steps of at least {symbols} symbols,
-  {prior_hours:.2f} hours on the same two cores, the last {integer_share:.0f} % on the integers' grid.
+- Trained from random initialisation by `dqcodec train prior` on the DQ-VAE's tokens of the same pictures and of 5,200
+  labelled pictures (144-176 px) of 10 classes, on the same two cores, the last {integer_share:.0f} % on the integers'
+  grid:
+{prior_stages}
 - Classes: {classes}.
 {prior_kodak}
-| validation, bits per symbol | uniform | table | float prior | integer prior |
-| --- | --- | --- | --- | --- |
+| validation, bits per symbol | uniform | table | float prior | integer prior | adapting to the image |
+| --- | --- | --- | --- | --- | --- |
 {prior_bits}
 
 ## Validation while training (averaged weights, raw code bits)
@@ -92,12 +93,29 @@ def stage(run: Path) -> dict:
 
 
 def prior_stage(run: Path) -> dict:
-    """What stays on record of the prior's run."""
+    """What stays on record of a prior's run."""
     state = checkpoint.load(run)
+    config = state["config"]
     valid = [{k: round(float(v), 4) for k, v in r.items()} for r in read_rows(run / "valid.csv")]
-    return {"steps": state["step"], "hours": round(state["elapsed"] / 3600, 3), "symbols": state["config"]["symbols"],
-            "mirror": state["config"]["mirror"], "valid": valid,
-            "integer_share": round(100 * (1 - state["config"]["quantise_from"]))}
+    return {"name": run.name, "vae": state["vae"], "steps": state["step"], "processes": state.get("processes", 1),
+            "hours": round(state["elapsed"] / 3600, 3), "symbols": config["symbols"], "mirror": config["mirror"],
+            "scales": list(config.get("scales", (1.0,))), "valid": valid,
+            "integer_share": round(100 * (1 - config["quantise_from"]))}
+
+
+def prior_line(s: dict) -> str:
+    """One stage of a prior in words."""
+    more = [f"at scales {', '.join(map(str, s['scales']))}"] if s["scales"] != [1.0] else []
+    more += ["with mirror images"] if s["mirror"] else []
+    return (f"  - {s['name']}: tokens of {s['vae']}{', ' if more else ''}{' '.join(more)}; {s['steps']} steps of at "
+            f"least {s['symbols']} symbols in each of {s['processes']} processes, {s['hours']:.2f} hours")
+
+
+def put(stages: list[dict], found: dict) -> list[dict]:
+    """The stages with `found` at the end, or in the place of the one of its name."""
+    if any(s["name"] == found["name"] for s in stages):
+        return [found if s["name"] == found["name"] else s for s in stages]
+    return [*stages, found]
 
 
 def valid_table(stages: list[dict]) -> str:
@@ -107,7 +125,7 @@ def valid_table(stages: list[dict]) -> str:
 
 
 def card(results: dict, record: dict) -> str:
-    stages, prior = record["stages"], record["prior"]
+    stages, priors = record["stages"], record["priors"]
     model = load()
     facts = json.loads(PRIOR_FACTS.read_text())
     shape = model.prior.config
@@ -115,7 +133,7 @@ def card(results: dict, record: dict) -> str:
              f"bypass {s['bypass']}" for s in stages]
     saved = ", ".join(f"{100 * r['saved']:.1f} % at {r['bpp']} bpp" for r in facts["rates"])
     bits = [f"| {name} | " + " | ".join(f"{row[c]:.3f}" if c in row else "" for c in
-                                        ("uniform", "table", "float", "integer")) + " |"
+                                        ("uniform", "table", "float", "integer", "adapting")) + " |"
             for name, row in facts["bits"].items()]
     return CARD.format(
         fingerprint=model.fingerprint.hex(), factors=list(model.config.factors), k=model.config.codebook_size,
@@ -123,11 +141,10 @@ def card(results: dict, record: dict) -> str:
         megabytes=(ROOT / "dqcodec" / "weights" / "default.safetensors").stat().st_size / 1e6,
         stages="\n".join(lines), l1=stages[-1]["l1"], lpips=stages[-1]["lpips_vgg"],
         flop=sum(FLOP_PER_PIXEL * s["crop"] ** 2 * s["batch"] * s["steps"] for s in stages),
-        prior_parameters=model.prior.parameters / 1e6, classes=", ".join(shape.classes), prior_steps=prior["steps"],
+        prior_parameters=model.prior.parameters / 1e6, classes=", ".join(shape.classes),
+        prior_stages="\n".join(map(prior_line, priors)), integer_share=priors[-1]["integer_share"],
         shape=f"{shape.position_layers} + {shape.content_layers} layers of {shape.dim}, {shape.heads} heads, "
               f"tiles of {shape.tile}x{shape.tile} regions, {'/'.join(map(str, shape.groups))} groups",
-        mirrors=", of their mirror images" if prior["mirror"] else "", symbols=prior["symbols"],
-        prior_hours=prior["hours"], integer_share=prior["integer_share"],
         prior_kodak=f"- Bytes saved on Kodak at the same tokens against the tables (benchmarks/prior.py): {saved}.\n",
         prior_bits="\n".join(bits), valid=valid_table(stages), kodak=kodak_table(results),
         result_commit=f"`dqcodec eval kodak` at {results['about']['commit']}",
@@ -138,14 +155,13 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--results", required=True, type=Path)
     parser.add_argument("--run", type=Path, nargs="*", default=[])
-    parser.add_argument("--prior", type=Path)
+    parser.add_argument("--prior", type=Path, nargs="*", default=[])
     args = parser.parse_args()
     record = json.loads(RECORD.read_text())
     for run in args.run:
-        found = stage(run)
-        record["stages"] = [s for s in record["stages"] if s["name"] != found["name"]] + [found]
-    if args.prior:
-        record["prior"] = prior_stage(args.prior)
+        record["stages"] = put(record["stages"], stage(run))
+    for run in args.prior:
+        record["priors"] = put(record["priors"], prior_stage(run))
     RECORD.write_text(json.dumps(record, indent=1) + "\n")
     results = json.loads(args.results.with_suffix(".json").read_text())
     (ROOT / "dqcodec" / "weights" / "default.md").write_text(card(results, record))

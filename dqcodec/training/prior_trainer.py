@@ -179,6 +179,7 @@ class PriorTrainer(Loop):
             "config": self.config.to_dict(),
             "vae": self.cache.fingerprint,
             "prior": self.prior.to_dict(),
+            "processes": self.world,
             "model": self.network.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "ema": self.average.state,
