@@ -92,7 +92,7 @@ def coded_bits(entropy: PriorModel, tokens: bitstream.Tokens) -> dict[str, tuple
             return here
         return take
 
-    for step in range(int(tokens.levels.max()) + 1):
+    for step in range(len(entropy.ladder)):  # in training also the bits of steps that a file would leave out count
         rises = (tokens.levels >= step).astype(np.int32)
         code_step(step, known, entropy, maps, taker(f"map_{step}", rises), taker(f"code_{step}", tokens.codes[step]))
     return found

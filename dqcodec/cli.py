@@ -24,6 +24,7 @@ from dqcodec.training.commands import train_group
 from dqcodec.version import __version__
 
 INVENTED = 3  # exit code
+MOST_WARNINGS = 5  # of one command about the content of pictures; the rest are counted in one line
 DEVICE = click.Choice(["auto", "cpu", "cuda"])
 
 
@@ -98,7 +99,8 @@ def compress(inputs, output, quality, bpp, size, effort, model, device, keep_met
     if sum(option is not None for option in (quality, bpp, size)) > 1:
         raise click.UsageError("give only one of --quality, --bpp and --size")
     jobs = files.plan_jobs(inputs, output, files.IMAGE_SUFFIXES, ".dq")
-    from dqcodec import codec, images
+    warned = []
+    from dqcodec import codec, content, images
 
     def work(job: files.Job) -> None:
         files.check_target(job.target, force)
@@ -109,8 +111,16 @@ def compress(inputs, output, quality, bpp, size, effort, model, device, keep_met
         data = codec.compress(picture, bpp=bpp, size=size, quality=quality, effort=effort, model=model,
                               device=device, keep_metadata=keep_metadata)
         files.put_bytes(job.target, data)
+        if content.is_screen_content(picture.pixels):
+            warned.append(job.source)
+            if len(warned) <= MOST_WARNINGS:
+                say(f"dqcodec: {job.source}: warning: {content.WARNING}")
 
-    run_jobs(jobs, work)
+    try:
+        run_jobs(jobs, work)
+    finally:
+        if len(warned) > MOST_WARNINGS:
+            say(f"dqcodec: warning: the same of {len(warned) - MOST_WARNINGS} more pictures, {len(warned)} in all")
 
 
 @cli.command()
