@@ -285,3 +285,24 @@ def test_contradictions_in_a_config_are_named():
             PaperPriorConfig(**wrong)
     with pytest.raises(ConfigError, match="multiple of 16"):
         PaperPriorConfig.for_vae(PaperConfig(), 100)
+
+
+@pytest.mark.parametrize("shape", [DUAL, TRIPLE], ids=["dual", "triple"])
+@torch.no_grad()
+def test_shared_positions_give_a_coarse_cell_the_place_of_its_first_finest_cell(shape):
+    shared, own = network_of(replace(shape, share_positions=True)), network_of(shape)
+    assert shared.position.weight.shape[0] < own.position.weight.shape[0]
+    grid = torch.arange(shared.layout.cells(shared.layout.grains - 1))
+    finest = shared.place(torch.full_like(grid, shared.layout.grains - 1), grid)  # (P, D)
+    across = shared.layout.cols * shared.layout.sides[-1]
+    finest = finest.view(-1, across, finest.shape[1])
+    for grain, step in enumerate(shared.layout.replications):
+        cells = torch.arange(shared.layout.cells(grain))
+        place = shared.place(torch.full_like(cells, grain), cells)
+        assert torch.equal(place, finest[::step, ::step].flatten(0, 1))
+    # Beginnings of grains stay apart, and in the paper's way nothing is shared.
+    starts = torch.tensor([shared.layout.cells(g) for g in range(shared.layout.grains)])
+    rows = shared.place(torch.arange(len(starts)), starts)
+    assert len(rows.unique(dim=0)) == len(starts)
+    first = own.place(torch.arange(len(starts)), torch.zeros_like(starts))
+    assert len(first.unique(dim=0)) == len(starts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 
 from dqcodec.errors import ConfigError
+from dqcodec.models.paper.policy import POLICIES
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class PaperConfig:
     temperature: of the Gumbel-softmax.
     budget_ratios: wanted share of regions of every grain but the coarsest, in [0, 1], per image.
     budget_gamma: weight of the budget loss.
+    routing: "learned", or a rule in its place with exact shares `budget_ratios`: "random", "entropy" or "fixed"
+        (policy.py), for comparison.
     position_grid: rows and columns of the learned position table, interpolated to other sizes.
     norm_groups: groups of every GroupNorm; divides all widths.
 
@@ -42,6 +45,7 @@ class PaperConfig:
     temperature: float = 1.0
     budget_ratios: tuple[float, ...] = (0.5,)
     budget_gamma: float = 10.0
+    routing: str = "learned"
     position_grid: int = 32
     norm_groups: int = 32
 
@@ -101,6 +105,8 @@ class PaperConfig:
             raise ConfigError(f"temperature is {self.temperature}; it must be positive")
 
     def _check_budget(self) -> None:
+        if self.routing not in POLICIES:
+            raise ConfigError(f"routing {self.routing!r} is none of {', '.join(POLICIES)}")
         if len(self.budget_ratios) != len(self.grains) - 1:
             raise ConfigError(f"budget_ratios needs {len(self.grains) - 1} entries for grains {self.grains}")
         if any(ratio < 0 for ratio in self.budget_ratios) or sum(self.budget_ratios) > 1:

@@ -28,6 +28,7 @@ from dqcodec.models.paper.config import PaperConfig
 from dqcodec.models.paper.decoder import Decoder
 from dqcodec.models.paper.encoder import Encoder
 from dqcodec.models.paper.grains import code_slots, merge, replicate
+from dqcodec.models.paper.policy import logits_of, region_scores
 from dqcodec.models.paper.router import FeatureRouter, hard_gumbel
 
 
@@ -72,7 +73,11 @@ class PaperDQVAE(nn.Module):
         that count are those of `router` and `codebook`, so a frozen part may stay in evaluation mode.
         """
         maps, logits = self._analyse(x)
-        if self.router.training:
+        if self.config.routing != "learned":
+            levels = levels_for_ratios(logits, self.config.budget_ratios)
+            z = self._merge(maps, levels)
+            auxiliary = logits.new_zeros(())
+        elif self.router.training:
             gates = hard_gumbel(logits, self.config.temperature)  # (B, G, Hr, Wr)
             levels = gates.detach().argmax(dim=1)  # (B, Hr, Wr)
             z = self._merge(maps, levels, gates)
@@ -100,10 +105,13 @@ class PaperDQVAE(nn.Module):
         """Codes of x (B, 3, H, W) in [-1, 1].
 
         ratios: share of regions of every grain but the coarsest, met exactly in each image (to the
-            nearest whole region); None takes each region's likeliest grain.
+            nearest whole region); None takes each region's likeliest grain, or with a rule in the router's place
+            (config.routing) the trained shares.
         Raises RateError for impossible ratios and ImageError for sizes that regions do not cover.
         """
         maps, logits = self._analyse(x)
+        if ratios is None and self.config.routing != "learned":
+            ratios = self.config.budget_ratios
         levels = logits.argmax(dim=1) if ratios is None else levels_for_ratios(logits, ratios)
         _, indices, slot = self._quantise(self._merge(maps, levels), levels)
         return PaperCodes(levels, indices[slot])
@@ -131,7 +139,10 @@ class PaperDQVAE(nn.Module):
                 f"multiples of {region}; pad the image"
             )
         maps = self.encoder(x)  # (B, D, H/grain, W/grain) each
-        return maps, self.router(maps)  # logits (B, G, Hr, Wr)
+        if self.config.routing == "learned":
+            return maps, self.router(maps)  # logits (B, G, Hr, Wr)
+        scores = region_scores(self.config.routing, x, region)
+        return maps, logits_of(scores, len(self.config.grains))
 
     def _merge(self, maps: list[Tensor], levels: Tensor, gates: Tensor | None = None) -> Tensor:
         """Latents (B, D, Hf, Wf) of the chosen grains; gates of value 1 give the router its gradient."""

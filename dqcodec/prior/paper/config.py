@@ -15,6 +15,8 @@ class PaperPriorConfig:
 
     grains: cell sides in pixels of the DQ-VAE, coarse to fine. codebook_size: its codes.
     rows, cols: regions of a picture. The network has an embedding for each cell, so the size is fixed.
+    share_positions: grains share one table of positions, that of the finest grid, a coarser cell having the row of
+    its first finest cell; otherwise, as in the paper, every grain has rows of its own.
     classes: class names that it was trained with; label 0 is "no class", label i + 1 is class i.
 
     Raises ConfigError if the fields contradict each other.
@@ -30,6 +32,7 @@ class PaperPriorConfig:
     position_layers: int = 6
     content_layers: int = 18
     dropout: float = 0.1
+    share_positions: bool = False
 
     def __post_init__(self):
         sizes = ("codebook_size", "rows", "cols", "dim", "heads", "position_layers", "content_layers")

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dqcodec.prior.paper.config import PaperPriorConfig
+from dqcodec.prior.paper.layout import Layout
 from dqcodec.prior.paper.sequence import PaperBatch
 
 
@@ -89,10 +90,12 @@ class PaperDQTransformer(nn.Module):
         dim, starts = config.dim, 1 + len(config.classes)
         cells = [self.layout.cells(grain) for grain in range(self.layout.grains)]
         self.content = nn.Embedding(config.codebook_size + starts, dim)
-        # One table in which every grain has rows of its own: its cells, then its starts by label.
-        self.position = nn.Embedding(sum(cells) + len(cells) * starts, dim)
-        first_row = [sum(cells[:grain]) + grain * starts for grain in range(len(cells))]
-        self.register_buffer("first_row", torch.tensor(first_row), persistent=False)
+        # Rows of the position table: for each grain those of its cells, then its starts by label.
+        rows, first_row = _position_rows(config, self.layout, starts)
+        places = cells[-1] if config.share_positions else sum(cells)
+        self.position = nn.Embedding(places + len(cells) * starts, dim)
+        self.register_buffer("rows", rows, persistent=False)
+        self.register_buffer("first_row", first_row, persistent=False)
         self.index = nn.Embedding(self.layout.longest, dim)
         self.grain = nn.Embedding(len(cells), dim)
         self.position_stack = Stack(config, config.position_layers)
@@ -104,7 +107,7 @@ class PaperDQTransformer(nn.Module):
 
     def place(self, grain: Tensor, position: Tensor) -> Tensor:
         """Embedding (..., D) of positions (...), cells or starts, of grains (...)."""
-        return self.position(self.first_row[grain] + position)
+        return self.position(self.rows[self.first_row[grain] + position])
 
     def embed(self, grain: Tensor, position: Tensor, content: Tensor, index: int = 0) -> Tensor:
         """Embedding (B, T, D) of tokens (B, T), of which the first is number `index` of its sequence."""
@@ -151,6 +154,21 @@ class PaperDQTransformer(nn.Module):
         rows = (batch.real[:, 1:] & (codes < self.config.codebook_size)).nonzero(as_tuple=True)
         found = F.cross_entropy(self.content_logits(hidden[rows]), codes[rows], reduction="none")
         return found.new_zeros(codes.shape).index_put(rows, found)
+
+
+def _position_rows(config: PaperPriorConfig, layout: Layout, starts: int) -> tuple[Tensor, Tensor]:
+    """(row of the position table of every cell and start, grain after grain; (G,) where each grain begins)."""
+    cells = [layout.cells(grain) for grain in range(layout.grains)]
+    first = torch.tensor([sum(cells[:grain]) + grain * starts for grain in range(layout.grains)])
+    if not config.share_positions:
+        return torch.arange(sum(cells) + layout.grains * starts), first
+    found, wide = [], layout.cols * layout.sides[-1]  # cells in a row of the finest grid
+    for grain, step in enumerate(layout.replications):
+        cell = torch.arange(cells[grain])
+        across = layout.cols * layout.sides[grain]
+        found += [cell // across * step * wide + cell % across * step,
+                  cells[-1] + grain * starts + torch.arange(starts)]
+    return torch.cat(found), first
 
 
 def _wide(logits: Tensor) -> Tensor:
