@@ -3,8 +3,8 @@
     python benchmarks/claims.py --data DIR --valid DIR --metric-weights DIR --runs runs/claims \
         [--seeds 2] [--output results/claims.json]
 
-Trains the DQ-VAEs (packaged config claims/vae: the learned router, three rules in its place, and f8 everywhere) and
-DQ-Transformers (claims/prior) that are not yet in --runs, measures them and prints the tables. --data: pictures to
+Trains the DQ-VAEs (packaged config claims/paper: the learned router, three rules in its place, and f8 everywhere) and
+DQ-Transformers (claims/paper_prior) that are not yet in --runs, measures them and prints the tables. --data: pictures to
 train on and to compare samples with.
 """
 
@@ -52,7 +52,7 @@ SAMPLES, REAL = 256, 1024
 
 def train_vae(args: argparse.Namespace, arm: str, seed: int) -> Path:
     """Folder of the arm's run, trained now if it is not there."""
-    base = config.load("claims/vae")
+    base = config.load("claims/paper")
     folder = args.runs / f"vae_{arm}_s{seed}"
     if not (folder / checkpoint.NAME).exists():
         settings = replace(base, model=base.model | VAES[arm], seed=seed)
@@ -65,7 +65,7 @@ def train_vae(args: argparse.Namespace, arm: str, seed: int) -> Path:
 def train_prior(args: argparse.Namespace, name: str, vae: Path) -> Path:
     """Folder of a prior's run on the codes of the DQ-VAE `vae`, trained now if it is not there."""
     ratio, shared = PRIORS[name]
-    base = paper_prior_config.load("claims/prior")
+    base = paper_prior_config.load("claims/paper_prior")
     folder = args.runs / f"prior_{ratio}{'_shared' if shared else ''}"
     if not (folder / checkpoint.NAME).exists():
         settings = replace(base, model=base.model | {"share_positions": shared}, ratios=(ratio,))
@@ -86,6 +86,7 @@ def resized(x: torch.Tensor, side: int) -> torch.Tensor:
     return torch.from_numpy(np.stack(found)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
+@torch.no_grad()
 def reconstruct(vae: PaperDQVAE, arm: str, x: torch.Tensor) -> tuple[torch.Tensor, int, torch.Tensor]:
     """(pictures like x, codes a picture, all codes) at nearly the same number of codes for every arm."""
     source = resized(x, SCALED) if arm == "f8" else x
@@ -98,7 +99,6 @@ def reconstruct(vae: PaperDQVAE, arm: str, x: torch.Tensor) -> tuple[torch.Tenso
     return (resized(image, x.shape[3]) if arm == "f8" else image), len(every) // len(x), every
 
 
-@torch.no_grad()
 def reconstruction(args: argparse.Namespace) -> list[dict]:
     """One row for each arm and seed."""
     crops, rows = load_crops(args.valid, most=16), []
@@ -127,12 +127,11 @@ def features_of(features: Features, images: np.ndarray) -> np.ndarray:
     return np.concatenate([features(part) for part in np.array_split(images, -(-len(images) // 32))])
 
 
-@torch.no_grad()
 def generation(args: argparse.Namespace) -> tuple[list[dict], dict]:
     """One row for each prior, and the distances between which they lie."""
     folder = train_vae(args, "learned", 0)
     vae, _ = read_vae(folder / checkpoint.NAME)
-    size = paper_prior_config.load("claims/prior").size
+    size = paper_prior_config.load("claims/paper_prior").size
     features = Features(args.metric_weights, torch.device("cpu"))
     real = real_pictures(args.data, size, 2 * REAL)
     wanted, other = features_of(features, real[:REAL]), features_of(features, real[REAL:])
@@ -141,14 +140,16 @@ def generation(args: argparse.Namespace) -> tuple[list[dict], dict]:
     x = torch.from_numpy(real[REAL : REAL + SAMPLES].copy()).permute(0, 3, 1, 2).float() / 127.5 - 1
     for name, (ratio, _) in PRIORS.items():
         if name == f"{ratio}":
-            decoded = pixels(vae.decode(vae.encode(x, (ratio,))))
+            with torch.no_grad():
+                decoded = pixels(vae.decode(vae.encode(x, (ratio,))))
             floor[f"decoded at {ratio}"] = kernel(features_of(features, decoded), wanted, rng)["mean"]
         run = train_prior(args, name, folder)
         prior = read_prior(run / checkpoint.NAME)
         start = time.perf_counter()
         codes = sample(prior, SAMPLES, seed=1)
         seconds = time.perf_counter() - start
-        images = pixels(vae.decode(codes))
+        with torch.no_grad():
+            images = pixels(vae.decode(codes))
         found = kernel(features_of(features, images), wanted, rng)
         tokens = int((1 + 3 * (codes.levels == 1).double()).sum())
         valid = (run / "valid.csv").read_text().splitlines()

@@ -110,11 +110,12 @@ def read_mapping(path: str | Path) -> tuple[dict, str]:
     """(settings, where they come from) of a .yaml or .json file, or of the name of a packaged config."""
     path = Path(path)
     if not path.exists():
-        packaged = Path(__file__).parent / "configs" / f"{path.name}.yaml"
-        if not packaged.exists():
-            names = ", ".join(sorted(p.stem for p in packaged.parent.glob("*.yaml")))
-            raise ConfigError(f"no config {str(path)!r}; give a YAML or JSON file or one of: {names}")
-        path = packaged
+        folder = Path(__file__).parent / "configs"
+        names = {p.relative_to(folder).with_suffix("").as_posix(): p for p in sorted(folder.rglob("*.yaml"))}
+        if path.as_posix() not in names:
+            raise ConfigError(f"no config {str(path)!r}; give a YAML or JSON file or one of: "
+                              f"{', '.join(names)}")
+        path = names[path.as_posix()]
     text = path.read_text()
     try:
         if path.suffix == ".json":
