@@ -1,4 +1,4 @@
-"""From the trained network to the integers that model files hold."""
+"""From the trained network to the integers that model files hold, and back."""
 
 from __future__ import annotations
 
@@ -29,9 +29,31 @@ def quantised(network: DQTransformer) -> dict[str, np.ndarray]:
             found[f"position.{s}"] = _grid(position, fp.STREAM, fp.STREAM_MAX).astype(np.int16)
         for name, module in network.named_modules():
             if isinstance(module, FixedLinear):
-                parts = name.split(".")
-                found |= _linear(name, module, _INPUT.get(parts[0]) or _INPUT[parts[-1]])
+                found |= _linear(name, module, _exponent_in(name))
     return found
+
+
+def restored(tensors: dict[str, np.ndarray]) -> dict[str, Tensor]:
+    """State of a DQTransformer whose integers are `tensors`, as `quantised` gives them: to train on from a model
+    file. `quantised` of it gives the same integers again."""
+    state: dict[str, Tensor] = {}
+    for name, value in tensors.items():
+        x = torch.from_numpy(value.astype(np.float32))
+        kind, _, part = name.rpartition(".")
+        if name == "content":
+            state[name] = x / 2**fp.CONTENT
+        elif name == "label" or kind == "position":
+            state[name] = x / 2**fp.STREAM
+        elif part in ("weight", "bias"):
+            scale = torch.from_numpy(np.exp2(tensors[f"{kind}.exponent"].astype(np.float32)))  # (rows,)
+            state[name] = x / scale[:, None] if part == "weight" else x / (scale * 2 ** _exponent_in(kind))
+    return state
+
+
+def _exponent_in(name: str) -> int:
+    """Exponent of the inputs of the linear layer `name`."""
+    parts = name.split(".")
+    return _INPUT.get(parts[0]) or _INPUT[parts[-1]]
 
 
 def _grid(x: Tensor, exponent: int, most: int) -> np.ndarray:

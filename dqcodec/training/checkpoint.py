@@ -6,8 +6,10 @@ import os
 from pathlib import Path
 
 import torch
+from safetensors.numpy import load_file
 
 from dqcodec.errors import DataError
+from dqcodec.prior.quantised import restored
 from dqcodec.weights.fingerprint import PRIOR, TABLES
 
 NAME = "checkpoint.pt"
@@ -31,6 +33,16 @@ def load(folder: Path, device: torch.device | str = "cpu") -> dict:
         raise DataError(f"{path}: broken checkpoint ({str(error).splitlines()[0]})") from error
 
 
+def initial_prior(path: Path, device: torch.device | str = "cpu") -> dict[str, torch.Tensor]:
+    """State dict to start a prior's run from: the averaged weights of a checkpoint, or the integers of a model file."""
+    if path.suffix != ".safetensors":
+        return initial_weights(path, device)
+    integers = {k.removeprefix(PRIOR): v for k, v in load_file(path).items() if k.startswith(PRIOR)}
+    if not integers:
+        raise KeyError(f"{path} has no prior")
+    return {name: value.to(device) for name, value in restored(integers).items()}
+
+
 def initial_weights(path: Path, device: torch.device | str = "cpu") -> dict[str, torch.Tensor]:
     """State dict to start a run from: the averaged weights of a checkpoint, or those of a model file.
 
@@ -39,9 +51,8 @@ def initial_weights(path: Path, device: torch.device | str = "cpu") -> dict[str,
     """
     if path.suffix != ".safetensors":
         return torch.load(path, map_location=device, weights_only=True)["ema"]
-    from safetensors.torch import load_file
-
-    state = {name: value.to(device) for name, value in load_file(path).items() if not name.startswith(PRIOR)}
+    found = {name: torch.from_numpy(value) for name, value in load_file(path).items() if not name.startswith(PRIOR)}
+    state = {name: value.to(device) for name, value in found.items()}
     tables = {name: state.pop(name) for name in list(state) if name.startswith(TABLES)}
     state = {name: value.float() for name, value in state.items()}
     for name, table in tables.items():

@@ -1,12 +1,16 @@
-"""PatchGAN discriminator (Isola et al., "Image-to-image translation", CVPR 2017)."""
+"""Discriminators: of patches of pixels, and of the features of a frozen network."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
+
+from dqcodec.training.perceptual import unit
 
 
 class PatchDiscriminator(nn.Module):
-    """Scores overlapping patches of an image; at 3 layers each score sees 70x70 pixels.
+    """PatchGAN (Isola et al., "Image-to-image translation", CVPR 2017): scores overlapping patches of an image; at
+    3 layers each score sees 70x70 pixels.
 
     ndf: channels of the first layer; they double each layer up to eight times.
     layers: convolutions of stride 2; two more of stride 1 follow.
@@ -32,6 +36,37 @@ class PatchDiscriminator(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) in [-1, 1] -> float32 logits (B, 1, h, w), positive where a patch looks real."""
         return self.body(x).float()
+
+
+class FeatureDiscriminator(nn.Module):
+    """Scores places of VGG16's feature maps, block by block, with a small head for each.
+
+    After Sauer et al., "Projected GANs Converge Faster", NeurIPS 2021: a discriminator on the features of a frozen
+    network has little left to learn. LPIPS has computed them already. Features are of unit length, as LPIPS compares
+    them, times the root of their number.
+
+    blocks: which of the five; the first says little but noise, the last little about texture.
+    """
+
+    CHANNELS = (64, 128, 256, 512, 512)
+
+    def __init__(self, blocks: tuple[int, ...] = (1, 2, 3), width: int = 64):
+        super().__init__()
+        self.blocks = blocks
+        self.heads = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(self.CHANNELS[b], width, 1), nn.LeakyReLU(0.2),
+                          nn.Conv2d(width, width, 3, padding=1), nn.LeakyReLU(0.2), nn.Conv2d(width, 1, 1))
+            for b in blocks)
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        """Features of five blocks (B, C, h, w) -> float32 logits (B, places of all blocks).
+
+        Logits of coarser blocks are repeated, so that each block has the same weight in a mean.
+        """
+        scores = [head(unit(features[b]) * self.CHANNELS[b] ** 0.5).float().flatten(1)  # (B, h w)
+                  for b, head in zip(self.blocks, self.heads, strict=True)]
+        most = max(score.shape[1] for score in scores)
+        return torch.cat([score.repeat(1, most // score.shape[1]) for score in scores], 1)
 
 
 def _initialise(module: nn.Module) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -13,6 +15,18 @@ from dqcodec.training.perceptual import LpipsVgg
 REGION = 16
 
 
+@dataclass(frozen=True)
+class Losses:
+    """What a step minimises. reconstruction: the terms that an adversary balances itself against. rest: the others.
+    metrics: for the log. decoded, real: VGG16's features of the patch on which LPIPS was computed, if it was."""
+
+    reconstruction: Tensor
+    rest: Tensor
+    metrics: dict[str, float]
+    decoded: list[Tensor] | None = None
+    real: list[Tensor] | None = None
+
+
 class Objective(nn.Module):
     """Loss terms of an AutoencoderOutput against its input x (B, 3, H, W) in [-1, 1]."""
 
@@ -20,8 +34,7 @@ class Objective(nn.Module):
         super().__init__()
         self.config, self.lpips = config, lpips
 
-    def forward(self, x: Tensor, out: AutoencoderOutput) -> tuple[Tensor, Tensor, dict[str, float]]:
-        """(reconstruction loss, remaining terms, metrics); the adversary balances itself against the first."""
+    def forward(self, x: Tensor, out: AutoencoderOutput) -> Losses:
         c = self.config
         rec = out.reconstruction.float()
         l1 = (rec - x).abs()
@@ -30,11 +43,15 @@ class Objective(nn.Module):
         rest = c.commitment * out.commitment_loss + out.auxiliary_loss
         region = F.avg_pool2d(l1.detach().mean(1, keepdim=True), REGION)[:, 0]  # (B, Hr, Wr)
         rows, cols = slice(None), slice(None)
+        decoded = real = None
         if self.lpips is not None and c.lpips_vgg:
             side = min(c.lpips_crop, x.shape[2], x.shape[3])
             rows, cols = _random_patch(region.shape[1], side), _random_patch(region.shape[2], side)
             place = (slice(None), slice(None), _pixels(rows, x.shape[2]), _pixels(cols, x.shape[3]))
-            distance = self.lpips(rec[place], x[place])  # (B, side/16, side/16)
+            with torch.no_grad():
+                real = self.lpips.features(x[place])
+            decoded = self.lpips.features(rec[place])
+            distance = self.lpips.distance(decoded, real)  # (B, side/16, side/16)
             reconstruction = reconstruction + c.lpips_vgg * distance.mean()
             metrics["lpips_vgg"] = distance.mean().item()
             region = region[:, rows, cols] + distance.detach()
@@ -49,7 +66,7 @@ class Objective(nn.Module):
             "raw_bpp": out.bits.mean().item() / pixels,
             **out.metrics,
         }
-        return reconstruction, rest, metrics
+        return Losses(reconstruction, rest, metrics, decoded, real)
 
 
 def _random_patch(regions: int, side: int) -> slice:

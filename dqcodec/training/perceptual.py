@@ -54,7 +54,8 @@ class LpipsVgg(nn.Module):
         self.register_buffer("scale", torch.tensor([0.458, 0.448, 0.450]).view(1, 3, 1, 1))
         self.requires_grad_(False)
 
-    def _features(self, x: Tensor) -> list[Tensor]:
+    def features(self, x: Tensor) -> list[Tensor]:
+        """Activations (B, C, H/2**i, W/2**i) after block i = 0..4 of x (B, 3, H, W) in [-1, 1]."""
         h = (x - self.shift) / self.scale
         taps = []
         for i, convs in enumerate(self.blocks):
@@ -65,19 +66,23 @@ class LpipsVgg(nn.Module):
             taps.append(h)
         return taps
 
-    def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        grid = (a.shape[2] // 16, a.shape[3] // 16)
-        with torch.no_grad():
-            reference = self._features(b)
+    def distance(self, a: list[Tensor], b: list[Tensor]) -> Tensor:
+        """LPIPS (B, H/16, W/16) between pictures with the features a and b."""
+        grid = (a[0].shape[2] // 16, a[0].shape[3] // 16)
         total = 0
-        for i, (fa, fb) in enumerate(zip(self._features(a), reference, strict=True)):
-            gap = (_unit(fa) - _unit(fb)).square()
+        for i, (fa, fb) in enumerate(zip(a, b, strict=True)):
+            gap = (unit(fa) - unit(fb)).square()
             gap = (gap * getattr(self, f"linear{i}")).sum(1, keepdim=True)  # (B, 1, h, w)
             total = total + F.adaptive_avg_pool2d(gap, grid)[:, 0]
         return total
 
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        with torch.no_grad():
+            reference = self.features(b)
+        return self.distance(self.features(a), reference)
 
-def _unit(f: Tensor) -> Tensor:
+
+def unit(f: Tensor) -> Tensor:
     """Features (B, C, h, w) scaled to unit length over channels, in float32."""
     f = f.float()
     return f / (f.square().sum(1, keepdim=True).sqrt() + 1e-10)

@@ -124,9 +124,9 @@ class PriorTrainer(Loop):
         self.network.to(self.device)
         if init is not None and not resume:
             try:
-                self.network.load_state_dict(checkpoint.initial_weights(init, self.device))
+                self.network.load_state_dict(checkpoint.initial_prior(init, self.device))
             except (KeyError, RuntimeError) as error:
-                raise DataError(f"{init}: not the checkpoint of a prior of this shape") from error
+                raise DataError(f"{init}: not a prior of this shape, as a checkpoint or in a model file") from error
         parallel.same_start(self.network)
         self.optimiser = self._adam()
         self.average = WeightAverage(self.network, config.optim.ema_decay)

@@ -85,6 +85,7 @@ class Trainer(Loop):
             self.adversary = Adversary(config.adversarial).to(self.device)
             parallel.same_start(self.adversary)
             self.critic = self._adam(self.adversary.parameters())
+        self._critic_rate = config.adversarial.rate if config.adversarial is not None else 0.0
         self.average = WeightAverage(self.model, config.optim.ema_decay)
         self.step, self.elapsed = 0, 0.0
         if resume:
@@ -143,29 +144,31 @@ class Trainer(Loop):
         # A seed of its own for each step and rank: resuming repeats nothing and skips nothing.
         torch.manual_seed(self.config.seed * 1_000_003 + self.step * 64 + self.rank)
         rate = learning_rate(self.config.optim, self.step, self.progress)
-        for optimiser in filter(None, (self.optimiser, self.critic)):
-            for group in optimiser.param_groups:
-                group["lr"] = rate
+        for optimiser, factor in ((self.optimiser, 1.0), (self.critic, self._critic_rate)):
+            for group in optimiser.param_groups if optimiser is not None else ():
+                group["lr"] = factor * rate
         x = self.batches(self.step).to(self.device, memory_format=torch.channels_last)
         self._train_mode()
         with torch.autocast(self.device.type, torch.bfloat16):
             out = self.forward(x, step=self.step)
-            reconstruction, rest, metrics = self.objective(x, out)
-        loss = reconstruction + rest
-        fooling = self.adversary is not None and self.step >= self.adversary.config.start_step
-        if fooling:
+            losses = self.objective(x, out)
+        loss, metrics = losses.reconstruction + losses.rest, losses.metrics
+        game = self.adversary is not None and self.step >= self.adversary.config.start_step
+        if game:
+            fake = self.adversary.view(out.reconstruction, losses.decoded)
+            real = self.adversary.view(x, losses.real)
             with torch.autocast(self.device.type, torch.bfloat16):
-                push, more = self.adversary.generator_loss(
-                    out.reconstruction.float(), reconstruction, self.model.last_layer
-                )
-            loss, metrics = loss + push, metrics | more
+                push, more = self.adversary.generator_loss(fake, losses.reconstruction, self.model.last_layer)
+            metrics |= more
+            if self.step >= self.adversary.config.push_step:
+                loss = loss + push
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         metrics["grad_norm"] = self._update(self.optimiser, self.model.parameters())
         self.average.update(self.model)
-        if fooling:
+        if game:
             with torch.autocast(self.device.type, torch.bfloat16):
-                critic_loss, more = self.adversary.discriminator_loss(x, out.reconstruction.detach().float())
+                critic_loss, more = self.adversary.discriminator_loss(real, fake)
             self.critic.zero_grad(set_to_none=True)
             critic_loss.backward()
             self._update(self.critic, self.adversary.parameters())

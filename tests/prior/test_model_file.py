@@ -8,7 +8,7 @@ import pytest
 from dqcodec.errors import UnknownModelError
 from dqcodec.models.dqvae import DQVAE
 from dqcodec.prior.config import PriorConfig
-from dqcodec.prior.quantised import quantised
+from dqcodec.prior.quantised import quantised, restored
 from dqcodec.weights import model_file
 from dqcodec.weights.model_file import Model
 from tests.prior.samples import NARROW, trained
@@ -60,3 +60,12 @@ def test_model_without_a_prior_codes_with_tables(tmp_path):
     model = Model.read(tmp_path / "a.safetensors")
     assert model.prior is None and model.entropy is model.tables
     assert all(np.array_equal(a, b) for a, b in zip(model.tables.tables, TABLES, strict=True))
+
+
+def test_a_network_restored_from_a_model_file_has_the_same_integers():
+    integers = quantised(trained(PRIOR))
+    network = trained(PRIOR, seed=1)
+    network.load_state_dict(restored(integers))
+    again = quantised(network)
+    assert again.keys() == integers.keys()
+    assert all(np.array_equal(again[name], value) for name, value in integers.items())

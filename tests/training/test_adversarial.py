@@ -6,7 +6,7 @@ from torch import nn
 
 from dqcodec.errors import ConfigError
 from dqcodec.training.adversarial import AdversarialConfig, Adversary
-from dqcodec.training.discriminator import PatchDiscriminator
+from dqcodec.training.discriminator import FeatureDiscriminator, PatchDiscriminator
 
 
 def small(**changes):
@@ -87,9 +87,52 @@ def test_discriminator_learns_to_tell_flat_from_noise(norm):
     assert metrics["discriminator"] < 0.5 and metrics["score_real"] > metrics["score_fake"]
 
 
-@pytest.mark.parametrize(
-    "change", [{"norm": "layer"}, {"weight": -1.0}, {"start_step": -1}, {"layers": 0}, {"ndf": 0}]
-)
+@pytest.mark.parametrize("change", [
+    {"norm": "layer"}, {"kind": "pixels"}, {"blocks": (5,)}, {"rate": -1.0}, {"weight": -1.0}, {"start_step": -1},
+    {"push_step": -1}, {"layers": 0}, {"ndf": 0},
+])
 def test_config_out_of_range_is_refused(change):
     with pytest.raises(ConfigError):
         AdversarialConfig(**change)
+
+
+def features(seed, places=8):
+    """Features of VGG16's shapes on two patches, like those of LpipsVgg.features."""
+    g = torch.Generator().manual_seed(seed)
+    channels = FeatureDiscriminator.CHANNELS
+    return [torch.rand(2, c, 4 * places >> i, 4 * places >> i, generator=g) for i, c in enumerate(channels)]
+
+
+def test_every_block_of_features_has_the_same_weight():
+    model = FeatureDiscriminator((1, 3))
+    for head, value in zip(model.heads, (1.0, -3.0), strict=True):
+        nn.init.zeros_(head[-1].weight)
+        nn.init.constant_(head[-1].bias, value)
+    scores = model(features(0))
+    assert scores.shape == (2, 2 * 16 * 16) and scores.mean().item() == -1
+
+
+def test_feature_discriminator_learns_and_pulls_the_generator_through_the_features():
+    adversary = small(kind="features", adaptive=False, weight=0.1)
+    optimiser = torch.optim.Adam(adversary.parameters(), 2e-3, betas=(0.5, 0.9))
+    for step in range(20):
+        poorer = [f * (torch.arange(f.shape[1]) % 2)[:, None, None] for f in features(step)]  # every other channel
+        loss, metrics = adversary.discriminator_loss(features(step), poorer)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    assert metrics["discriminator"] < 0.5 and metrics["score_real"] > metrics["score_fake"]
+    fake = [f.requires_grad_() for f in features(99)]
+    pull, _ = adversary.generator_loss(fake, torch.zeros(()), nn.Parameter(torch.zeros(1)))
+    pull.backward()
+    assert fake[1].grad.abs().sum() > 0 and fake[0].grad is None  # block 0 is not looked at
+    assert pull.item() == pytest.approx(-0.1 * adversary.discriminator(features(99)).mean().item(), rel=1e-5)
+
+
+def test_the_view_is_the_picture_or_the_features_of_the_loss():
+    x = torch.zeros(1, 3, 8, 8)
+    assert small().view(x, None) is x
+    seen = features(0)
+    assert small(kind="features").view(x, seen) is seen
+    with pytest.raises(ConfigError, match="lpips_vgg"):
+        small(kind="features").view(x, None)

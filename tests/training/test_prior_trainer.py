@@ -122,6 +122,17 @@ def test_exported_model_codes_pictures_with_its_prior(folders, tmp_path):
     assert dqcodec.decompress(data, model=str(target)).size == picture.size
 
 
+def test_a_run_starts_from_the_prior_of_a_model_file(folders, tmp_path):
+    run(from_dict(CONFIG | {"steps": 40, "quantise_from": 1.0}), folders)
+    model = tmp_path / "with_prior.safetensors"
+    export_prior(folders.out, folders.vae, model)
+    fresh, further = (PriorTrainer(from_dict(CONFIG), replace(folders, out=tmp_path / name), init=init)
+                      for name, init in (("fresh", None), ("further", model)))
+    assert further._look()["integer@0.5"] < 0.95 * fresh._look()["integer@0.5"]
+    with pytest.raises(DataError, match="not a prior of this shape"):
+        PriorTrainer(from_dict(CONFIG), replace(folders, out=tmp_path / "none"), init=folders.vae)
+
+
 def test_tokens_of_another_model_are_refused(folders, tmp_path):
     run(from_dict(CONFIG | {"steps": 1}), folders)
     torch.manual_seed(1)

@@ -117,3 +117,18 @@ import dqcodec.models.dqvae, dqcodec.training.export
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_generator_follows_the_adversary_from_push_step_on(folders, tmp_path):
+    adversary = {"ndf": 4, "layers": 1, "norm": "none", "rate": 3.0}
+    ends = []
+    for name, push_step in (("late", 3), ("later", 9)):
+        config = from_dict(CONFIG | {"steps": 5, "log_every": 1, "adversarial": adversary | {"push_step": push_step}})
+        ends.append(run(config, replace(folders, out=tmp_path / name)))
+    logs = [(tmp_path / name / "log.csv").read_text().splitlines() for name in ("late", "later")]
+    rows = [[line.split(",") for line in log] for log in logs]
+    loss = rows[0][0].index("loss")
+    alike = [a[loss] == b[loss] for a, b in zip(*rows, strict=True)]
+    assert alike == [True, True, True, True, False, False]  # the header and three steps
+    rates = [group["lr"] for part in ("critic", "optimiser") for group in ends[0][part]["param_groups"]]
+    assert rates[0] == pytest.approx(3 * rates[1])
