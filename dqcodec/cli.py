@@ -129,11 +129,13 @@ def compress(inputs, output, quality, bpp, size, effort, model, device, keep_met
 @click.option("--upto", type=click.Choice(["coarse", "medium", "fine"]), help="Decode no further than this grain.")
 @click.option("--partial", is_flag=True, help="Decode what is intact of a truncated or damaged file.")
 @click.option("--complete", is_flag=True, help="With --partial: let the model's prior invent the rest; exit code 3.")
+@click.option("--realism", type=click.FloatRange(0, 1), metavar="0..1",
+              help="0: least distortion, 1: most realistic texture. [default: the model's]")
 @click.option("--model", help="Name or path of the model. [default: found by the file's fingerprint]")
 @click.option("--device", type=DEVICE, default="auto", show_default=True)
 @click.option("--max-pixels", type=click.IntRange(min=1), default=2**28, show_default=True)
 @click.option("--force", is_flag=True, help="Overwrite existing files.")
-def decompress(inputs, output, upto, partial, complete, model, device, max_pixels, force) -> None:
+def decompress(inputs, output, upto, partial, complete, realism, model, device, max_pixels, force) -> None:
     """Decompress .dq files (files, folders, or - for standard input) to images."""
     if complete and not partial:
         raise click.UsageError("--complete is for damaged files: add --partial")
@@ -146,8 +148,8 @@ def decompress(inputs, output, upto, partial, complete, model, device, max_pixel
         kind = images.format_of(job.target)
         data = files.read_bytes(job.source)
         try:
-            decoded = codec.decode(data, upto=upto, partial=partial, complete=complete, model=model, device=device,
-                                   max_pixels=max_pixels)
+            decoded = codec.decode(data, upto=upto, partial=partial, complete=complete, realism=realism, model=model,
+                                   device=device, max_pixels=max_pixels)
         except DqError as error:
             hint = codec.partial_hint(error, data) if not partial else ""
             raise DqError(f"{job.source}: {error}{hint}") from error

@@ -110,12 +110,13 @@ def decompress(
     upto: str | None = None,
     partial: bool = False,
     complete: bool = False,
+    realism: float | None = None,
     model: str | None = None,
     device: str = "auto",
     max_pixels: int = MAX_PIXELS,
 ) -> Image.Image:
     """Decode a .dq file to a Pillow image (mode L, LA, RGB or RGBA); see `decode`."""
-    return decode(data, upto=upto, partial=partial, complete=complete, model=model, device=device,
+    return decode(data, upto=upto, partial=partial, complete=complete, realism=realism, model=model, device=device,
                   max_pixels=max_pixels).image
 
 
@@ -125,6 +126,7 @@ def decode(
     upto: str | None = None,
     partial: bool = False,
     complete: bool = False,
+    realism: float | None = None,
     model: str | None = None,
     device: str = "auto",
     max_pixels: int = MAX_PIXELS,
@@ -133,15 +135,16 @@ def decode(
 
     upto: "coarse", "medium" or "fine" stops after that grain. partial: a truncated or damaged file
     gives the coarser picture that its intact part holds. complete: and the prior invents the rest, the same
-    for the same file everywhere. model: use this model, whose fingerprint must fit; default: found by the
-    file's fingerprint. Raises FormatError or UnknownModelError, GenerateError if the model has no prior to
-    complete a damaged file with.
+    for the same file everywhere. realism: 0 for the least distortion .. 1 for the most realistic texture, where the
+    model has two decoders; default: the model's own setting. model: use this model, whose fingerprint must fit;
+    default: found by the file's fingerprint. Raises FormatError or UnknownModelError, DqError if the model has no
+    realism to choose, GenerateError if it has no prior to complete a damaged file with.
     """
     if upto is not None and upto not in GRAINS:
         raise DqError(f"upto {upto!r} is none of {', '.join(GRAINS)}")
     header = bitstream.inspect(data).header
     if header.width * header.height <= max_pixels:
-        loaded = model_for(header.fingerprint, model)
+        loaded = model_for(header.fingerprint, model).at(realism)
         step = None if upto is None else loaded.config.ladder.last_step_of_grain(upto)
     else:
         loaded, step = None, None  # `read` refuses the size by name

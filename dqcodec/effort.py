@@ -29,9 +29,10 @@ def decoded_errors(model: Model, analysis: Analysis, pixels: np.ndarray, device:
     count, rows, cols = analysis.distortion.shape
     errors = np.empty((count, rows, cols))
     region = model.config.ladder.region
+    plain = model.plain.vae  # invented texture would count as error
     for level in range(count):
         tokens = rate.tokens_at(analysis, np.full((rows, cols), level, np.uint8))
-        decoded = networks.synthesise(model.vae, tokens, device)
+        decoded = networks.synthesise(plain.to(device), tokens, device)
         gap = np.abs(decoded.astype(np.float32) - pixels).mean(2) / 127.5  # (H, W)
         padding = ((0, rows * region - gap.shape[0]), (0, cols * region - gap.shape[1]))
         gap = np.pad(gap, padding, mode="edge")

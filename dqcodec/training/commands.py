@@ -86,7 +86,9 @@ def _train(trainer, speed: str, unit: str, figures: tuple[str, ...]) -> None:
 @click.option("--data", multiple=True, type=PATH, help="For the run of a DQ-VAE: pictures whose codes fill the tables.")
 @click.option("--output", required=True, type=PATH, help="Model file to write, NAME.safetensors.")
 @click.option("--pictures", default=400, show_default=True, help="Pictures to count codes on.")
-def export(folder, vae, data, output, pictures) -> None:
+@click.option("--realism", type=click.FloatRange(0, 1),
+              help="For a decoder alone: keep the model's, make the run's the other end of a dial, set to this.")
+def export(folder, vae, data, output, pictures, realism) -> None:
     """Make a model file from a run: a DQ-VAE with frequency tables, or a model file with a new prior or decoder."""
     from dqcodec.training import checkpoint
     from dqcodec.training.export import export_decoder, export_model, export_prior
@@ -96,5 +98,8 @@ def export(folder, vae, data, output, pictures) -> None:
     if vae is None:
         mark = export_model(folder, list(data), output, pictures)
     else:
-        mark = (export_prior if "prior" in checkpoint.load(folder) else export_decoder)(folder, vae, output)
+        of_prior = "prior" in checkpoint.load(folder)
+        if of_prior and realism is not None:
+            raise click.UsageError(f"--realism is for a decoder; {folder} is the run of a prior")
+        mark = export_prior(folder, vae, output) if of_prior else export_decoder(folder, vae, output, realism)
     click.echo(f"{output}: fingerprint {mark.hex()}")

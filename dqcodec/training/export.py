@@ -29,6 +29,7 @@ from dqcodec.training.token_cache import TokenCache, Views, load_or_encode
 from dqcodec.weights import model_file
 from dqcodec.weights.fingerprint import PRIOR, QUANTIZER
 from dqcodec.weights.model_file import Model
+from dqcodec.weights.realism import DECODER, REALISM, dial_tensors
 from dqcodec.weights.registry import read_header
 
 
@@ -65,19 +66,25 @@ def export_prior(run: Path, vae: Path, output: Path) -> bytes:
     network = DQTransformer(config)
     network.load_state_dict(state["ema"])
     header = read_header(vae)
-    notes = {k: v for k, v in header.items() if k not in ("config", "fingerprint", "prior")}
+    dial = None
+    if loaded.dial is not None:
+        dial = (loaded.dial.default, {k: v for k, v in load_file(vae).items() if k.startswith(REALISM)})
+    notes = {k: v for k, v in header.items() if k not in ("config", "fingerprint", "prior", "realism")}
     notes |= {"vae": state["vae"], "prior_steps": str(state["step"]), "prior_hours": f"{state['elapsed'] / 3600:.2f}"}
     cache = load_or_encode(run / TOKENS, vae, [], Views())
     notes["cost_ratio"] = json.dumps(cost_ratio(network, cache, loaded.tables))
     prior = (config, quantised(network))
-    return model_file.write(output, loaded.config, loaded.vae.state_dict(), list(loaded.tables.tables), notes, prior)
+    state = loaded.plain.vae.state_dict()
+    return model_file.write(output, loaded.config, state, list(loaded.tables.tables), notes, prior, dial)
 
 
-def export_decoder(run: Path, model: Path, output: Path) -> bytes:
+def export_decoder(run: Path, model: Path, output: Path, realism: float | None = None) -> bytes:
     """Write `output`, the model file `model` with the decoder of `run` (averaged weights), a training of the
     decoder alone; returns the fingerprint, which stays.
 
-    Raises DataError if the run was on other tokens.
+    realism: None to replace the model's decoder (of a model with a dial the plain one, and the dial goes); a number
+    to keep it and make the run's the other end of a dial, which stands at that number unless it is turned. Raises
+    DataError if the run was on other tokens.
     """
     state = checkpoint.load(run)
     loaded, header = Model.read(model), read_header(model)
@@ -85,16 +92,22 @@ def export_decoder(run: Path, model: Path, output: Path) -> bytes:
     books = [k for k in old if k.startswith(QUANTIZER) and not k.endswith(model_file.TRAINING_ONLY)]
     if any(k not in new or not torch.equal(old[k], new[k].float()) for k in books):
         raise DataError(f"{run}: its codebooks are not those of {model}; it was not a training of the decoder alone")
-    merged = {k: v for k, v in old.items() if not k.startswith("decoder.")}
-    merged |= {k: v for k, v in new.items() if k.startswith("decoder.")}
-    notes = {k: v for k, v in header.items() if k not in ("config", "fingerprint", "prior")}
+    merged = {k: v for k, v in old.items() if not k.startswith(DECODER)}
+    merged |= {k: v for k, v in new.items() if k.startswith(DECODER)}
+    dial = None
+    if realism is not None:
+        before = loaded.plain.vae.state_dict()
+        # A weight that only the run has, of noise, is 0 at the other end.
+        merged |= {k: before.get(k, torch.zeros_like(v)) for k, v in new.items() if k.startswith(DECODER)}
+        dial = (realism, dial_tensors(merged, new))
+    notes = {k: v for k, v in header.items() if k not in ("config", "fingerprint", "prior", "realism")}
     notes |= {"decoder_steps": str(state["step"]), "decoder_hours": f"{state['elapsed'] / 3600:.2f}"}
     prior = None
     if loaded.prior is not None:
         tensors = {k.removeprefix(PRIOR): v for k, v in load_file(model).items() if k.startswith(PRIOR)}
         prior = (loaded.prior.config, tensors)
     config = CodecConfig.from_dict(state["config"]["model"])
-    return model_file.write(output, config, merged, list(loaded.tables.tables), notes, prior)
+    return model_file.write(output, config, merged, list(loaded.tables.tables), notes, prior, dial)
 
 
 @torch.no_grad()

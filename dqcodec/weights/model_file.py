@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +12,14 @@ from safetensors.numpy import load_file, save_file
 
 from dqcodec.bitstream.code_model import CodeModel
 from dqcodec.bitstream.static_tables import StaticTables
-from dqcodec.errors import UnknownModelError
+from dqcodec.errors import DqError, UnknownModelError
 from dqcodec.models.config import CodecConfig
 from dqcodec.models.dqvae import DQVAE
 from dqcodec.prior.code_model import PriorModel
 from dqcodec.prior.config import PriorConfig
 from dqcodec.prior.integer_network import IntegerNetwork
 from dqcodec.weights.fingerprint import PRIOR, QUANTIZER, TABLES, fingerprint
+from dqcodec.weights.realism import REALISM, Dial
 
 TRAINING_ONLY = ("ema_count", "ema_sum", "updates")
 
@@ -29,7 +30,8 @@ class Model:
 
     vae: in evaluation mode, float32. tables: frequencies of the codes by themselves, the entropy model of
     models without a prior and a quick estimate of costs in all. prior: the DQ-Transformer, or None.
-    cost_ratio: per step, bits of a code under the prior in the mean over bits under its table.
+    cost_ratio: per step, bits of a code under the prior in the mean over bits under its table. dial: between two
+    decoders, or None where the model has one.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Model:
     tables: StaticTables
     prior: IntegerNetwork | None = None
     cost_ratio: tuple[float, ...] = ()
+    dial: Dial | None = None
 
     @property
     def entropy(self) -> CodeModel:
@@ -47,6 +50,22 @@ class Model:
     @property
     def fingerprint(self) -> bytes:
         return self.tables.fingerprint
+
+    def at(self, realism: float | None) -> Model:
+        """The same model with its decoder at `realism`, 0 (least distortion) .. 1 (most realistic); None leaves it.
+
+        Raises DqError if the model has one decoder only, or outside of 0..1.
+        """
+        if realism is None:
+            return self
+        if self.dial is None:
+            raise DqError(f"model {self.name} has one decoder and no realism to choose")
+        return replace(self, vae=self.dial.turn(self.vae, realism))
+
+    @property
+    def plain(self) -> Model:
+        """The same model with the decoder of the least distortion."""
+        return self if self.dial is None else self.at(0.0)
 
     @classmethod
     def read(cls, path: Path) -> Model:
@@ -64,23 +83,30 @@ class Model:
             prior = IntegerNetwork(PriorConfig.from_dict(json.loads(prior_text)), integers) if prior_text else None
             if prior is not None and prior.config.ladder != config.ladder:
                 raise ValueError("the prior is of another ladder than the codebooks")
+            dial = {k: tensors.pop(k) for k in list(tensors) if k.startswith(REALISM)}
             with torch.random.fork_rng(devices=()):  # loading must not move the caller's random numbers
                 vae = DQVAE(config)
-            _fill(vae, {k: torch.from_numpy(v.astype(np.float32)) for k, v in tensors.items()})
+            state = {k: torch.from_numpy(v.astype(np.float32)) for k, v in tensors.items()}
+            dial = Dial.read(dial, state, float(header["realism"])) if dial else None
+            _fill(vae, state)
+            vae.eval()
         except Exception as error:
             raise UnknownModelError(f"{path}: broken model file ({str(error).splitlines()[0]})") from error
         if computed.hex() != header["fingerprint"]:
             raise UnknownModelError(f"{path}: codebooks, tables or prior differ from the fingerprint in its header")
-        return cls(path.stem, config, vae.eval(), StaticTables(config.ladder, computed, tables), prior,
-                   tuple(json.loads(header.get("cost_ratio", "[]"))))
+        model = cls(path.stem, config, vae, StaticTables(config.ladder, computed, tables), prior,
+                    tuple(json.loads(header.get("cost_ratio", "[]"))), dial)
+        return model.at(dial.default if dial else None)
 
 
 def write(path: Path, config: CodecConfig, state: dict[str, torch.Tensor], tables: list[np.ndarray],
-          notes: dict[str, str], prior: tuple[PriorConfig, dict[str, np.ndarray]] | None = None) -> bytes:
+          notes: dict[str, str], prior: tuple[PriorConfig, dict[str, np.ndarray]] | None = None,
+          dial: tuple[float, dict[str, np.ndarray]] | None = None) -> bytes:
     """Write a model file; returns its fingerprint.
 
     state: of a DQVAE. tables: frequencies (K,) of each step. prior: settings and integers
-    (dqcodec.prior.quantised) of a DQ-Transformer on the same ladder.
+    (dqcodec.prior.quantised) of a DQ-Transformer on the same ladder. dial: default realism, and the tensors
+    (dqcodec.weights.realism) that lead from the decoder of `state` to the other one.
     """
     tensors: dict[str, np.ndarray] = {}
     for name, value in state.items():
@@ -93,6 +119,9 @@ def write(path: Path, config: CodecConfig, state: dict[str, torch.Tensor], table
     if prior is not None:
         metadata["prior"] = json.dumps(prior[0].to_dict(), sort_keys=True)
         tensors |= {PRIOR + name: value for name, value in prior[1].items()}
+    if dial is not None:
+        metadata["realism"] = str(dial[0])
+        tensors |= dial[1]
     mark = fingerprint(_ladder_text(config), tensors, metadata.get("prior", ""))
     metadata["fingerprint"] = mark.hex()
     temporary = path.with_suffix(".part")

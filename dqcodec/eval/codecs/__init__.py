@@ -31,8 +31,8 @@ def select(names: tuple[str, ...] = FAMILIES, compressai_weights: Path | None = 
     """The codecs of these names that can run here, and those that cannot.
 
     names: families ("dqcodec" is every model, "compressai" every model whose weights are at hand) or
-    single codecs ("dqcodec-small", "compressai-bmshj2018-hyperprior"). Raises DataError for a name
-    that nothing has.
+    single codecs ("dqcodec-small", "dqcodec@0" for a setting of its realism, "compressai-bmshj2018-hyperprior").
+    Raises DataError for a name that nothing has.
     """
     chosen: list[Codec] = []
     skipped: list[Skipped] = []
@@ -56,12 +56,12 @@ def select(names: tuple[str, ...] = FAMILIES, compressai_weights: Path | None = 
 def _find(name: str, compressai_weights: Path | None) -> list[Codec] | Skipped:
     if name in CLASSICAL:
         return [CLASSICAL[name]()]
-    family = name.split("-")[0]
+    family = name.split("-")[0].split("@")[0]
     if family == "dqcodec":
         from dqcodec.eval.codecs import dq
 
         if name != family:
-            return [dq.DqCodec(name.removeprefix("dqcodec-"))]
+            return [dq.DqCodec.named(name)]
         return dq.all_models() or Skipped(
             name, "no model at hand; install a release, which ships one, or set DQCODEC_MODELS to a folder of "
                   "models")

@@ -1,4 +1,4 @@
-"""dqcodec itself: one entry for each model that is shipped or found."""
+"""dqcodec itself: one entry for each model that is shipped or found, at any setting of its realism."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 from PIL import Image
 
-from dqcodec.errors import RateError
+from dqcodec.errors import DataError, RateError
 from dqcodec.eval.codecs.base import Codec, CodecMissing, Knob
 from dqcodec.version import __version__
 
@@ -23,11 +23,25 @@ class DqCodec(Codec):
     sweep = (0.04, 0.06, 0.1, 0.15, 0.2, 0.3, 0.4)
     note = "every file just below the rate asked for"
 
-    def __init__(self, model: str):
-        """model: a name of dqcodec.weights.available()."""
-        self.model, self._loaded = model, False
+    def __init__(self, model: str, realism: float | None = None):
+        """model: a name of dqcodec.weights.available(). realism: of the decoder, None for the model's own setting."""
+        self.model, self.realism, self._loaded = model, realism, False
         self.name = "dqcodec" if model == "default" else f"dqcodec-{model}"
         self.label = "dqcodec" if model == "default" else f"dqcodec ({model})"
+        if realism is not None:
+            self.name, self.label = f"{self.name}@{realism:g}", f"{self.label}, realism {realism:g}"
+
+    @classmethod
+    def named(cls, name: str) -> DqCodec:
+        """The codec "dqcodec[-MODEL][@REALISM]"; raises DataError if the realism is no number in 0..1."""
+        model, at, realism = name.partition("@")
+        try:
+            value = float(realism) if at else None
+        except ValueError:
+            value = -1.0
+        if value is not None and not 0 <= value <= 1:
+            raise DataError(f"codec {name!r}: {realism!r} is no realism; give a number in 0..1 after the @")
+        return cls(model.removeprefix("dqcodec").removeprefix("-") or "default", value)
 
     def check(self) -> None:
         from dqcodec import weights
@@ -35,6 +49,8 @@ class DqCodec(Codec):
         if self.model not in weights.available():
             raise CodecMissing(f"{self.name}: no model {self.model!r}; there are: "
                                f"{', '.join(weights.available()) or 'none'}")
+        if self.realism is not None and weights.load(self.model).dial is None:
+            raise CodecMissing(f"{self.name}: model {self.model} has one decoder and no realism to choose")
 
     def version(self) -> str:
         from dqcodec import weights
@@ -73,7 +89,7 @@ class DqCodec(Codec):
         import dqcodec
 
         # By name: models that differ in the decoder alone share a fingerprint.
-        return dqcodec.decompress(data, model=self.model).convert("RGB")
+        return dqcodec.decompress(data, model=self.model, realism=self.realism).convert("RGB")
 
 
 def all_models() -> list[DqCodec]:

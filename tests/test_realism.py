@@ -1,0 +1,111 @@
+"""The dial between two decoders of the same tokens."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+
+import dqcodec
+from dqcodec.cli import cli
+from dqcodec.errors import DataError, DqError, UnknownModelError
+from dqcodec.eval import codecs
+from dqcodec.models.dqvae import DQVAE
+from dqcodec.training import checkpoint
+from dqcodec.training.export import export_decoder
+from dqcodec.weights import load, model_file, registry
+from dqcodec.weights.realism import DECODER, dial_tensors
+from tests.conftest import synthetic
+from tests.test_weights import SMALL, TABLES
+
+NOISY = replace(SMALL, noise_factors=(4, 1))
+
+
+def states():
+    """A DQ-VAE, and the same after a training of its decoder, with noise."""
+    torch.manual_seed(0)
+    plain, real = DQVAE(SMALL).state_dict(), DQVAE(NOISY).state_dict()
+    real |= {k: v + 0.05 * torch.randn_like(v) if k.startswith(DECODER) and v.is_floating_point() else v
+             for k, v in plain.items()}
+    return plain, real
+
+
+@pytest.fixture
+def model(tmp_path):
+    plain, real = states()
+    model_file.write(tmp_path / "plain.safetensors", SMALL, plain, TABLES, {})
+    run = tmp_path / "run"
+    checkpoint.save(run, {"config": {"mode": "codec", "model": NOISY.to_dict()}, "ema": real, "step": 7, "elapsed": 1})
+    export_decoder(run, tmp_path / "plain.safetensors", tmp_path / "dial.safetensors", realism=0.75)
+    export_decoder(run, tmp_path / "plain.safetensors", tmp_path / "real.safetensors")
+    return str(tmp_path / "dial.safetensors")
+
+
+@pytest.fixture
+def file(model):
+    return dqcodec.compress(Image.fromarray(synthetic(64, 80)), quality=80, model=model)
+
+
+def decoded(data, **how) -> np.ndarray:
+    return np.asarray(dqcodec.decompress(data, **how)).astype(int)
+
+
+def test_both_ends_are_the_two_decoders(model, file):
+    folder = model.removesuffix("dial.safetensors")
+    for realism, name in ((0, "plain"), (1, "real")):
+        alone = decoded(file, model=f"{folder}{name}.safetensors")
+        assert np.abs(decoded(file, model=model, realism=realism) - alone).max() <= 2, name  # 8 bits of a difference
+    ends = [decoded(file, model=model, realism=realism) for realism in (0, 1)]
+    assert np.abs(ends[0] - ends[1]).mean() > 2
+
+
+def test_the_dial_stands_where_the_model_says_and_leaves_no_trace(model, file):
+    assert load(model).dial.default == 0.75
+    before = decoded(file, model=model)
+    assert np.array_equal(before, decoded(file, model=model, realism=0.75))
+    assert not np.array_equal(before, decoded(file, model=model, realism=0.25))
+    assert np.array_equal(before, decoded(file, model=model))
+
+
+def test_tokens_and_fingerprint_do_not_know_the_dial(model, file):
+    folder = model.removesuffix("dial.safetensors")
+    marks = {load(f"{folder}{name}.safetensors").fingerprint for name in ("plain", "dial", "real")}
+    assert len(marks) == 1
+    assert dqcodec.compress(Image.fromarray(synthetic(64, 80)), quality=80, model=f"{folder}plain.safetensors") == file
+
+
+def test_settings_out_of_range_and_models_with_one_decoder_are_named(model, file, tmp_path):
+    with pytest.raises(DqError, match="realism 1.5 is outside"):
+        dqcodec.decompress(file, model=model, realism=1.5)
+    with pytest.raises(DqError, match="plain has one decoder"):
+        dqcodec.decompress(file, model=str(tmp_path / "plain.safetensors"), realism=0.5)
+    plain, real = states()
+    lame = dial_tensors(plain, {k: v for k, v in real.items() if k in plain})
+    lame.popitem()
+    model_file.write(tmp_path / "lame.safetensors", SMALL, plain, TABLES, {}, dial=(1.0, lame))
+    with pytest.raises(UnknownModelError, match="broken model file"):
+        load(str(tmp_path / "lame.safetensors"))
+
+
+def test_the_benchmark_measures_any_setting(model, file, tmp_path, monkeypatch):
+    monkeypatch.setenv(registry.VARIABLE, str(tmp_path))
+    (codec,), skipped = codecs.select(("dqcodec-dial@0.25", "dqcodec-plain@0"))
+    assert codec.name == "dqcodec-dial@0.25" and "one decoder" in skipped[0].reason
+    assert np.array_equal(np.asarray(codec.decode(file)).astype(int), decoded(file, model=model, realism=0.25))
+    for name in ("dqcodec@2", "dqcodec@much"):
+        with pytest.raises(DataError, match="is no realism"):
+            codecs.select((name,))
+
+
+def test_command_line_turns_the_dial(model, file, tmp_path):
+    (tmp_path / "a.dq").write_bytes(file)
+    for realism in ("0", "1"):
+        command = ["decompress", str(tmp_path / "a.dq"), "-o", str(tmp_path / f"{realism}.png"), "--model", model,
+                   "--realism", realism]
+        done = CliRunner().invoke(cli, command)
+        assert done.exit_code == 0, done.output
+        assert np.array_equal(np.asarray(Image.open(tmp_path / f"{realism}.png")),
+                              decoded(file, model=model, realism=float(realism)))
+    assert CliRunner().invoke(cli, ["decompress", str(tmp_path / "a.dq"), "--realism", "2"]).exit_code == 2
