@@ -11,7 +11,7 @@ from PIL import Image
 
 from dqcodec import bitstream, images, rate
 from dqcodec.bitstream import Extra, Tokens
-from dqcodec.errors import DqError, FormatError
+from dqcodec.errors import DqError, FormatError, UnknownModelError
 from dqcodec.images import Picture
 from dqcodec.weights import registry
 
@@ -84,6 +84,9 @@ def compress(
         raise DqError(f"{width}x{height} pixels are over the limit of {MAX_PIXELS}; scale the image down")
     extras = _extras(picture, keep_metadata)
     loaded = registry.load(model)
+    if not loaded.encodes:
+        raise UnknownModelError(f"model {model} is kept for its old files and only decodes; leave --model out, or name "
+                                "another")
     target_device = networks.pick_device(device)
     analysis = networks.analyse(loaded.vae.to(target_device), picture.pixels, target_device)
     if effort == "best":

@@ -4,13 +4,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
+from PIL import Image
 
 import dqcodec
 from dqcodec import codec
+from dqcodec.cli import cli
 from dqcodec.errors import UnknownModelError
 from dqcodec.models.config import CodecConfig
 from dqcodec.models.dqvae import DQVAE
 from dqcodec.weights import available, find, load, model_file, registry
+from tests.conftest import synthetic
 
 SMALL = CodecConfig(factors=(16, 8), codebook_size=16, code_dim=4, encoder_channels=(16, 16, 16, 16),
                     encoder_blocks=(0, 0, 0, 0), decoder_channels=(16, 16, 16, 16, 16),
@@ -85,3 +89,17 @@ def test_files_of_the_first_model_still_decode_to_the_same_tokens():
     values = tokens.levels.tobytes() + b"".join(c.astype("<i4").tobytes() for c in tokens.codes)
     assert hashlib.sha256(values).hexdigest().startswith("f6eaed78f1fad419")
     assert dqcodec.decompress(data).size == (451, 300)
+
+
+def test_a_retired_model_decodes_as_before_and_refuses_to_encode(models):
+    write(models)
+    picture = Image.fromarray(synthetic(64, 48))
+    data = dqcodec.compress(picture, quality=70, model="small")
+    before = np.asarray(dqcodec.decompress(data))
+    done = CliRunner().invoke(cli, ["train", "retire", str(models / "small.safetensors"), "--output",
+                                    str(models / "old.safetensors")])
+    assert done.exit_code == 0 and load("small").fingerprint.hex() in done.output
+    assert (models / "old.safetensors").stat().st_size < 0.9 * (models / "small.safetensors").stat().st_size
+    assert np.array_equal(np.asarray(dqcodec.decompress(data, model="old")), before)
+    with pytest.raises(UnknownModelError, match="old is kept for its old files"):
+        dqcodec.compress(picture, quality=70, model="old")

@@ -103,3 +103,14 @@ def export(folder, vae, data, output, pictures, realism) -> None:
             raise click.UsageError(f"--realism is for a decoder; {folder} is the run of a prior")
         mark = export_prior(folder, vae, output) if of_prior else export_decoder(folder, vae, output, realism)
     click.echo(f"{output}: fingerprint {mark.hex()}")
+
+
+@train_group.command("retire")
+@click.argument("model", type=PATH)
+@click.option("--output", required=True, type=PATH, help="Model file to write; may be MODEL itself.")
+def retire(model, output) -> None:
+    """Take the encoder out of a superseded model's file: half the size, and its old files still decode."""
+    from dqcodec.weights.model_file import Model, retire
+
+    retire(model, output)
+    click.echo(f"{output}: fingerprint {Model.read(output).fingerprint.hex()}, decodes only")

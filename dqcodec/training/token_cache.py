@@ -119,6 +119,8 @@ class Views:
 def encode(model: Path, data: list[Path], views: Views, progress=lambda done, total: None) -> TokenCache:
     """Encode all pictures of `data`, in all their views, with the model file `model`."""
     loaded = Model.read(model)
+    if not loaded.encodes:
+        raise DataError(f"{model}: a superseded model that only decodes; its codes cannot be made any more")
     pictures = Pictures(data, cache_bytes=0)
     classes = _classes(data)
     ladder = loaded.config.ladder

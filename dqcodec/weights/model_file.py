@@ -20,7 +20,9 @@ from dqcodec.prior.config import PriorConfig
 from dqcodec.prior.integer_network import IntegerNetwork
 from dqcodec.weights.fingerprint import PRIOR, QUANTIZER, TABLES, fingerprint
 from dqcodec.weights.realism import REALISM, Dial
+from dqcodec.weights.registry import read_header
 
+ENCODING = ("encoder.", "router.")
 TRAINING_ONLY = ("ema_count", "ema_sum", "updates")
 
 
@@ -31,7 +33,7 @@ class Model:
     vae: in evaluation mode, float32. tables: frequencies of the codes by themselves, the entropy model of
     models without a prior and a quick estimate of costs in all. prior: the DQ-Transformer, or None.
     cost_ratio: per step, bits of a code under the prior in the mean over bits under its table. dial: between two
-    decoders, or None where the model has one.
+    decoders, or None where the model has one. encodes: False for a superseded model without its encoder (`retire`).
     """
 
     name: str
@@ -41,6 +43,7 @@ class Model:
     prior: IntegerNetwork | None = None
     cost_ratio: tuple[float, ...] = ()
     dial: Dial | None = None
+    encodes: bool = True
 
     @property
     def entropy(self) -> CodeModel:
@@ -70,8 +73,6 @@ class Model:
     @classmethod
     def read(cls, path: Path) -> Model:
         """Read a model file; raises UnknownModelError if it is broken or not what it says it is."""
-        from dqcodec.weights.registry import read_header
-
         header = read_header(path)
         try:
             tensors = load_file(path)
@@ -88,14 +89,17 @@ class Model:
                 vae = DQVAE(config)
             state = {k: torch.from_numpy(v.astype(np.float32)) for k, v in tensors.items()}
             dial = Dial.read(dial, state, float(header["realism"])) if dial else None
-            _fill(vae, state)
+            encodes = any(name.startswith(ENCODING) for name in state)
+            _fill(vae, state, () if encodes else ENCODING)
             vae.eval()
+            if not encodes:
+                vae.encoder = vae.router = None  # random weights must not pass for an encoder
         except Exception as error:
             raise UnknownModelError(f"{path}: broken model file ({str(error).splitlines()[0]})") from error
         if computed.hex() != header["fingerprint"]:
             raise UnknownModelError(f"{path}: codebooks, tables or prior differ from the fingerprint in its header")
         model = cls(path.stem, config, vae, StaticTables(config.ladder, computed, tables), prior,
-                    tuple(json.loads(header.get("cost_ratio", "[]"))), dial)
+                    tuple(json.loads(header.get("cost_ratio", "[]"))), dial, encodes)
         return model.at(dial.default if dial else None)
 
 
@@ -124,9 +128,7 @@ def write(path: Path, config: CodecConfig, state: dict[str, torch.Tensor], table
         tensors |= dial[1]
     mark = fingerprint(_ladder_text(config), tensors, metadata.get("prior", ""))
     metadata["fingerprint"] = mark.hex()
-    temporary = path.with_suffix(".part")
-    save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, temporary, metadata)
-    temporary.replace(path)
+    write_tensors(path, tensors, metadata)
     return mark
 
 
@@ -135,9 +137,22 @@ def _ladder_text(config: CodecConfig) -> str:
     return f"{ladder.region}:{','.join(map(str, ladder.factors))}:{','.join(map(str, ladder.codebook_sizes))}"
 
 
-def _fill(vae: DQVAE, state: dict[str, torch.Tensor]) -> None:
-    """Load weights; raises ValueError if one is missing that is not only for training."""
+def retire(path: Path, output: Path) -> None:
+    """Write `output`, the model file `path` without encoder and router: half the size, and it still decodes."""
+    tensors, header = load_file(path), read_header(path)
+    write_tensors(output, {k: v for k, v in tensors.items() if not k.startswith(ENCODING)}, header)
+
+
+def write_tensors(path: Path, tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
+    """Write a safetensors file, whole or not at all."""
+    temporary = path.with_suffix(".part")
+    save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, temporary, metadata)
+    temporary.replace(path)
+
+
+def _fill(vae: DQVAE, state: dict[str, torch.Tensor], without: tuple[str, ...]) -> None:
+    """Load weights; raises ValueError if one is missing that is not only for training nor begins with `without`."""
     missing, unexpected = vae.load_state_dict(state, strict=False)
-    lost = [name for name in missing if not name.endswith(TRAINING_ONLY)]
+    lost = [name for name in missing if not name.endswith(TRAINING_ONLY) and not name.startswith(without)]
     if lost or unexpected:
         raise ValueError(f"tensor {(lost + list(unexpected))[0]} missing or unknown")
