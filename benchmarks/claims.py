@@ -4,8 +4,8 @@
         [--seeds 2] [--output results/claims.json]
 
 Trains the DQ-VAEs (packaged config claims/paper: the learned router, three rules in its place, and f8 everywhere) and
-DQ-Transformers (claims/paper_prior) that are not yet in --runs, measures them and prints the tables. --data: pictures to
-train on and to compare samples with.
+DQ-Transformers (claims/paper_prior) that are not yet in --runs, measures them and prints the tables. --data: pictures
+to train on and to compare samples with.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """Put measured tables where people read them: README's results, the card of the default model, and the
 record of its training, results/training.json.
 
-    python benchmarks/publish.py --results results/kodak --run runs/default --prior runs/prior
+    python benchmarks/publish.py --results results/kodak --run runs/default --prior runs/prior --decoder runs/texture
 
---results: what `dqcodec eval kodak --out results` wrote, without suffix. --run, --prior: training stages of the
-shipped DQ-VAE and of its prior that are not yet on record, in order, known by their folders' names. The folders may
-be gone afterwards: what the card says of them is on record.
+--results: what `dqcodec eval kodak --out results` wrote, without suffix. --run, --prior, --decoder: training stages of
+the shipped DQ-VAE, of its prior and of the other decoder of its dial that are not yet on record, in order, known by
+their folders' names. The folders may be gone afterwards: what the card says of them is on record.
 """
 
 from __future__ import annotations
@@ -15,13 +15,16 @@ import csv
 import json
 from pathlib import Path
 
+from compute import kmac_per_pixel
+
 from dqcodec.training import checkpoint
 from dqcodec.weights import load
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORD, PRIOR_FACTS = ROOT / "results" / "training.json", ROOT / "results" / "prior.json"
+REALISM_FACTS = ROOT / "results" / "realism.json"
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
-FLOP_PER_PIXEL = 0.917e6  # docs/training.md
+FLOP_PER_PIXEL, VGG_FLOP = 0.917e6, 0.461e6  # docs/training.md
 
 CARD = """# Model card: default
 
@@ -33,8 +36,8 @@ CARD = """# Model card: default
 {stages}
   Hours and the LPIPS patches were changed during the first two stages (docs/experiments.md, section 2).
 - Loss: L1 + LPIPS-VGG (patches of 64x64) + commitment; random budget for each image; averaged
-  weights (EMA). No adversarial phase. Last training figures: L1 {l1:.4f}, LPIPS-VGG {lpips:.4f}.
-- Data: 2,277 photographs and some graphics, WebP quality 90, short side 256-416 pixels, of mixed licences,
+  weights (EMA). Last training figures: L1 {l1:.4f}, LPIPS-VGG {lpips:.4f}.
+{decoders}- Data: 2,277 photographs and some graphics, WebP quality 90, short side 256-416 pixels, of mixed licences,
   used for training only and not redistributed; retrain with one command for other terms. Few night, text
   and black-and-white pictures. Tables counted on 400 crops of the same pictures at random budgets.
 - Chosen on 16 crops of 32 validation photographs; Kodak was used for reporting only.
@@ -58,6 +61,13 @@ CARD = """# Model card: default
 {kodak}
 
 LPIPS-AlexNet and DISTS were not trained on; LPIPS-VGG was.
+{realism}"""
+
+REALISM = """
+## Realism, the dial between the two decoders
+The same {pictures} {images} files decoded at several settings (benchmarks/realism.py); {default:g} is the default.
+
+{table}
 """
 
 
@@ -111,6 +121,33 @@ def prior_line(s: dict) -> str:
             f"least {s['symbols']} symbols in each of {s['processes']} processes, {s['hours']:.2f} hours")
 
 
+def decoder_stage(run: Path) -> dict:
+    """What stays on record of a training of the decoder alone."""
+    state = checkpoint.load(run)
+    config = state["config"]
+    return {"name": run.name, "steps": state["step"], "batch": config["data"]["batch"], "crop": config["data"]["crop"],
+            "hours": round(state["elapsed"] / 3600, 3), "adversary": config["adversarial"]["kind"],
+            "weight": config["adversarial"]["weight"], "noise": config["model"]["noise_factors"]}
+
+
+def decoder_lines(stages: list[dict]) -> str:
+    sees = {"features": "the features of LPIPS-VGG", "patch": "patches"}
+    return "".join(
+        f"- Other end of the dial ({s['name']}): the decoder alone on frozen tokens, {s['steps']} steps of "
+        f"{s['batch']} crops of {s['crop']} px, {s['hours']:.2f} hours, the same loss and {s['weight']:g} x the hinge "
+        f"loss of a discriminator on {sees[s['adversary']]}; noise at f{', f'.join(map(str, s['noise']))}.\n"
+        for s in stages)
+
+
+def realism_section(facts: dict, default: float) -> str:
+    """Table of benchmarks/realism.py."""
+    names = [k for k in facts["rows"][0] if k not in ("bpp", "realism")]
+    rows = [[f"{r['bpp']:.4f}", f"{r['realism']:g}", *(f"{r[n]:.2f}" if n == "psnr" else f"{r[n]:.4f}" for n in names)]
+            for r in facts["rows"]]
+    return REALISM.format(pictures=facts["pictures"], images=facts["images"], default=default,
+                          table=markdown(["bpp", "realism", *names], rows))
+
+
 def put(stages: list[dict], found: dict) -> list[dict]:
     """The stages with `found` at the end, or in the place of the one of its name."""
     if any(s["name"] == found["name"] for s in stages):
@@ -125,8 +162,12 @@ def valid_table(stages: list[dict]) -> str:
 
 
 def card(results: dict, record: dict) -> str:
-    stages, priors = record["stages"], record["priors"]
+    stages, priors, decoders = record["stages"], record["priors"], record.get("decoders", [])
     model = load()
+    kmac = kmac_per_pixel(model.vae)
+    decoder_flop = 2e3 * (kmac["encoder"] + 3 * kmac["decoder"]) + VGG_FLOP
+    pixels = {part: sum(s["crop"] ** 2 * s["batch"] * s["steps"] for s in record.get(part, []))
+              for part in ("stages", "decoders")}
     facts = json.loads(PRIOR_FACTS.read_text())
     shape = model.prior.config
     lines = [f"  - {s['name']}: {s['steps']} steps of {s['batch']} crops of {s['crop']} px, {s['hours']:.2f} hours, "
@@ -140,7 +181,9 @@ def card(results: dict, record: dict) -> str:
         dim=model.config.code_dim, parameters=sum(p.numel() for p in model.vae.parameters()) / 1e6,
         megabytes=(ROOT / "dqcodec" / "weights" / "default.safetensors").stat().st_size / 1e6,
         stages="\n".join(lines), l1=stages[-1]["l1"], lpips=stages[-1]["lpips_vgg"],
-        flop=sum(FLOP_PER_PIXEL * s["crop"] ** 2 * s["batch"] * s["steps"] for s in stages),
+        flop=FLOP_PER_PIXEL * pixels["stages"] + decoder_flop * pixels["decoders"],
+        decoders=decoder_lines(decoders) if model.dial else "- No adversarial phase.\n",
+        realism=realism_section(json.loads(REALISM_FACTS.read_text()), model.dial.default) if model.dial else "",
         prior_parameters=model.prior.parameters / 1e6, classes=", ".join(shape.classes),
         prior_stages="\n".join(map(prior_line, priors)), integer_share=priors[-1]["integer_share"],
         shape=f"{shape.position_layers} + {shape.content_layers} layers of {shape.dim}, {shape.heads} heads, "
@@ -156,12 +199,15 @@ def main() -> None:
     parser.add_argument("--results", required=True, type=Path)
     parser.add_argument("--run", type=Path, nargs="*", default=[])
     parser.add_argument("--prior", type=Path, nargs="*", default=[])
+    parser.add_argument("--decoder", type=Path, nargs="*", default=[])
     args = parser.parse_args()
     record = json.loads(RECORD.read_text())
     for run in args.run:
         record["stages"] = put(record["stages"], stage(run))
     for run in args.prior:
         record["priors"] = put(record["priors"], prior_stage(run))
+    for run in args.decoder:
+        record["decoders"] = put(record.get("decoders", []), decoder_stage(run))
     RECORD.write_text(json.dumps(record, indent=1) + "\n")
     results = json.loads(args.results.with_suffix(".json").read_text())
     (ROOT / "dqcodec" / "weights" / "default.md").write_text(card(results, record))
