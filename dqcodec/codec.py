@@ -95,8 +95,13 @@ def compress(
         plan = rate.plan(analysis, rate.table_costs(analysis, loaded.tables, loaded.cost_ratio))
     entropy = loaded.entropy
 
+    written: dict[bytes, bytes] = {}  # the search has written the file that it settles on
+
     def write(levels) -> bytes:
-        return bitstream.write(plan.tokens(levels), entropy, extras=extras, grey=picture.grey)
+        key = levels.tobytes()
+        if key not in written:
+            written[key] = bitstream.write(plan.tokens(levels), entropy, extras=extras, grey=picture.grey)
+        return written[key]
 
     if bpp is not None:
         size = int(bpp * width * height / 8)

@@ -28,6 +28,14 @@ def test_rate_is_met_within_two_percent_from_below(photo, bpp):
     assert 0.98 * bpp <= bpp_of(codec.compress(photo, bpp=bpp), photo) <= bpp
 
 
+def test_no_file_is_written_twice_in_the_search_for_a_rate(photo, monkeypatch):
+    files = []
+    write = codec.bitstream.write
+    monkeypatch.setattr(codec.bitstream, "write", lambda *a, **k: files.append(write(*a, **k)) or files[-1])
+    found = codec.compress(photo, bpp=0.15)
+    assert found in files and len(set(files)) == len(files) <= 6
+
+
 def test_decoded_photo_looks_like_the_photo_and_better_with_more_bits(photo):
     original = np.asarray(photo, float)
     errors = [np.square(np.asarray(codec.decompress(codec.compress(photo, bpp=b)), float) - original).mean()
