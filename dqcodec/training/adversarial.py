@@ -44,7 +44,7 @@ class AdversarialConfig:
     ndf: int = 64
     layers: int = 3
     norm: str = "batch"
-    blocks: tuple[int, ...] = (1, 2, 3)
+    blocks: tuple[int, ...] = (0, 1, 2, 3)
 
     def __post_init__(self):
         if self.kind not in ("patch", "features"):

@@ -45,17 +45,19 @@ class FeatureDiscriminator(nn.Module):
     network has little left to learn. LPIPS has computed them already. Features are of unit length, as LPIPS compares
     them, times the root of their number.
 
-    blocks: which of the five; the first says little but noise, the last little about texture.
+    blocks: which of the five; without the first the heads do not see a mesh of 4 pixels, the last says little about
+    texture. A score sees 7x7 places of its map.
     """
 
     CHANNELS = (64, 128, 256, 512, 512)
 
-    def __init__(self, blocks: tuple[int, ...] = (1, 2, 3), width: int = 64):
+    def __init__(self, blocks: tuple[int, ...] = (0, 1, 2, 3), width: int = 32):
         super().__init__()
         self.blocks = blocks
         self.heads = nn.ModuleList(
             nn.Sequential(nn.Conv2d(self.CHANNELS[b], width, 1), nn.LeakyReLU(0.2),
-                          nn.Conv2d(width, width, 3, padding=1), nn.LeakyReLU(0.2), nn.Conv2d(width, 1, 1))
+                          nn.Conv2d(width, width, 3, padding=1), nn.LeakyReLU(0.2),
+                          nn.Conv2d(width, width, 3, padding=2, dilation=2), nn.LeakyReLU(0.2), nn.Conv2d(width, 1, 1))
             for b in blocks)
 
     def forward(self, features: list[Tensor]) -> Tensor:

@@ -113,7 +113,7 @@ def test_every_block_of_features_has_the_same_weight():
 
 
 def test_feature_discriminator_learns_and_pulls_the_generator_through_the_features():
-    adversary = small(kind="features", adaptive=False, weight=0.1)
+    adversary = small(kind="features", adaptive=False, weight=0.1, blocks=(1, 2))
     optimiser = torch.optim.Adam(adversary.parameters(), 2e-3, betas=(0.5, 0.9))
     for step in range(20):
         poorer = [f * (torch.arange(f.shape[1]) % 2)[:, None, None] for f in features(step)]  # every other channel
