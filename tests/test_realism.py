@@ -1,6 +1,7 @@
 """The dial between two decoders of the same tokens."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +15,9 @@ from dqcodec.errors import DataError, DqError, UnknownModelError
 from dqcodec.eval import codecs
 from dqcodec.models.dqvae import DQVAE
 from dqcodec.training import checkpoint
+from dqcodec.training.config import DataConfig, LossConfig, TrainConfig
 from dqcodec.training.export import export_decoder
+from dqcodec.training.trainer import RunFolders, Trainer
 from dqcodec.weights import load, model_file, registry
 from dqcodec.weights.realism import DECODER, dial_tensors
 from tests.conftest import synthetic
@@ -87,6 +90,19 @@ def test_settings_out_of_range_and_models_with_one_decoder_are_named(model, file
     model_file.write(tmp_path / "lame.safetensors", SMALL, plain, TABLES, {}, dial=(1.0, lame))
     with pytest.raises(UnknownModelError, match="broken model file"):
         load(str(tmp_path / "lame.safetensors"))
+
+
+@pytest.mark.parametrize("config, train_only, end", [(SMALL, (), 0), (NOISY, ("decoder",), 1)])
+def test_training_goes_on_from_either_end_of_a_shipped_dial(model, tmp_path, config, train_only, end):
+    Image.fromarray(synthetic(64, 80)).save(tmp_path / "a.png")
+    settings = TrainConfig(model=config.to_dict(), train_only=train_only, loss=LossConfig(lpips_vgg=0.0),
+                           data=DataConfig(crop=32, batch=1, workers=1), steps=1)
+    trainer = Trainer(settings, RunFolders((tmp_path / "a.png",), tmp_path / "on"), init=Path(model))
+    trainer.batches.close()
+    found = trainer.model.decoder.state_dict()
+    expected = load(model).at(end).vae.decoder.state_dict()
+    assert all(torch.allclose(value, expected[name], atol=1e-6) for name, value in found.items())
+    assert any(name.startswith("noise.") for name in found) == (end == 1)
 
 
 def test_the_benchmark_measures_any_setting(model, file, tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ from safetensors.numpy import load_file
 from dqcodec.errors import DataError
 from dqcodec.prior.quantised import restored
 from dqcodec.weights.fingerprint import PRIOR, TABLES
+from dqcodec.weights.realism import DECODER, REALISM, Dial
 
 NAME = "checkpoint.pt"
 
@@ -43,18 +44,26 @@ def initial_prior(path: Path, device: torch.device | str = "cpu") -> dict[str, t
     return {name: value.to(device) for name, value in restored(integers).items()}
 
 
-def initial_weights(path: Path, device: torch.device | str = "cpu") -> dict[str, torch.Tensor]:
+def initial_weights(path: Path, device: torch.device | str = "cpu", real: bool = False) -> dict[str, torch.Tensor]:
     """State dict to start a run from: the averaged weights of a checkpoint, or those of a model file.
+
+    real: of a model with two decoders the one after adversarial training; else the plain one, which has no noise.
 
     A model file has no moving averages of its codebooks. They start as if every code had been used as
     often as its entropy table says, once a step in the mean, so that no code is restarted at once.
     """
     if path.suffix != ".safetensors":
         return torch.load(path, map_location=device, weights_only=True)["ema"]
-    found = {name: torch.from_numpy(value) for name, value in load_file(path).items() if not name.startswith(PRIOR)}
-    state = {name: value.to(device) for name, value in found.items()}
+    tensors = {name: value for name, value in load_file(path).items() if not name.startswith(PRIOR)}
+    dial = {name: tensors.pop(name) for name in list(tensors) if name.startswith(REALISM)}
+    state = {name: torch.from_numpy(value).to(device) for name, value in tensors.items()}
     tables = {name: state.pop(name) for name in list(state) if name.startswith(TABLES)}
     state = {name: value.float() for name, value in state.items()}
+    if dial and real:
+        state |= {DECODER + name: state[DECODER + name] + delta.to(device)
+                  for name, delta in Dial.read(dial, state, 1.0).delta.items()}
+    elif dial:
+        state = {name: value for name, value in state.items() if not name.startswith(DECODER + "noise.")}
     for name, table in tables.items():
         book = f"quantizer.codebooks.{name.removeprefix(TABLES)}."
         count = table.float() / table.float().mean()  # (K,)

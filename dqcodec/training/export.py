@@ -74,8 +74,8 @@ def export_prior(run: Path, vae: Path, output: Path) -> bytes:
     cache = load_or_encode(run / TOKENS, vae, [], Views())
     notes["cost_ratio"] = json.dumps(cost_ratio(network, cache, loaded.tables))
     prior = (config, quantised(network))
-    state = loaded.plain.vae.state_dict()
-    return model_file.write(output, loaded.config, state, list(loaded.tables.tables), notes, prior, dial)
+    plain = loaded.plain.vae.state_dict()
+    return model_file.write(output, loaded.config, plain, list(loaded.tables.tables), notes, prior, dial)
 
 
 def export_decoder(run: Path, model: Path, output: Path, realism: float | None = None) -> bytes:

@@ -67,7 +67,7 @@ class Trainer(Loop):
             raise DataError(f"{folders.out}: already holds a run; add --resume to go on, or choose another --out")
         self.model = build_model(config).to(self.device, memory_format=torch.channels_last)
         if init is not None and not resume:
-            state = checkpoint.initial_weights(init, self.device)
+            state = checkpoint.initial_weights(init, self.device, real=bool(config.train_only))
             # A decoder that had no noise may learn to use it.
             fresh = {k: v for k, v in self.model.state_dict().items() if k.startswith("decoder.noise.")}
             self.model.load_state_dict(fresh | state)
