@@ -23,7 +23,7 @@ from dqcodec.weights.realism import DECODER, dial_tensors
 from tests.conftest import synthetic
 from tests.test_weights import SMALL, TABLES
 
-NOISY = replace(SMALL, noise_factors=(4, 1))
+NOISY = replace(SMALL, noise_factors=(4, 1), decoder_blocks=(*SMALL.decoder_blocks[:4], SMALL.decoder_blocks[4] + 1))
 
 
 def states():
@@ -90,6 +90,19 @@ def test_settings_out_of_range_and_models_with_one_decoder_are_named(model, file
     model_file.write(tmp_path / "lame.safetensors", SMALL, plain, TABLES, {}, dial=(1.0, lame))
     with pytest.raises(UnknownModelError, match="broken model file"):
         load(str(tmp_path / "lame.safetensors"))
+
+
+def test_a_decoder_that_grows_starts_as_the_function_it_was(model, tmp_path):
+    Image.fromarray(synthetic(64, 80)).save(tmp_path / "a.png")
+    settings = TrainConfig(model=replace(NOISY, noise_factors=()).to_dict(), train_only=("decoder",),
+                           loss=LossConfig(lpips_vgg=0.0), data=DataConfig(crop=32, batch=1, workers=1), steps=1)
+    plain = tmp_path / "plain.safetensors"
+    trainer = Trainer(settings, RunFolders((tmp_path / "a.png",), tmp_path / "grown"), init=plain)
+    trainer.batches.close()
+    x = torch.rand(1, 3, 32, 32) * 2 - 1
+    before, after = load(str(plain)).vae.eval(), trainer.model.eval()
+    assert len(after.decoder.state_dict()) > len(before.decoder.state_dict())
+    assert torch.allclose(before.reconstruct(x, 0.2)[0], after.reconstruct(x, 0.2)[0], atol=1e-5)
 
 
 @pytest.mark.parametrize("config, train_only, end", [(SMALL, (), 0), (NOISY, ("decoder",), 1)])

@@ -13,7 +13,7 @@ from torch import Tensor
 from dqcodec.prior.fixed_point import HEAD, SCORE_SHIFT, SCORE_TOP
 
 _STEP = 2.0 ** (2 * HEAD - SCORE_SHIFT)  # from a score in real units to steps of t
-_FALL = 2.0**-10  # from t squared to a weight
+_FALL = 2.0**-10  # from t squared to a weight; only integers, which lose what is below one, need it
 
 
 class _Attend(torch.autograd.Function):
@@ -26,12 +26,13 @@ class _Attend(torch.autograd.Function):
             hidden = torch.arange(b - a, device=q.device) >= sight[a:b, None]  # (n, m)
             t = (qt @ kt.transpose(-1, -2)).masked_fill_(hidden, -1e4)  # (h, n, m) scores
             best, where = t.max(-1, keepdim=True)
-            t.sub_(best).mul_(-_STEP)
+            t.sub_(best).mul_(_STEP)
             if quantise:
-                t.floor_()
-            t.neg_().add_(SCORE_TOP).clamp_min_(0)
+                t.ceil_()
+            t.add_(SCORE_TOP).clamp_min_(0)
             e = _weights(t, quantise)
-            total = e.sum(-1, keepdim=True, dtype=torch.float32)
+            # Asked for float32, the sum of bfloat16 would first copy all of e.
+            total = e.sum(-1, keepdim=True, dtype=torch.float32 if quantise else None).float()
             mixed = ((e @ vt).float() / total).to(q.dtype)  # (h, n, c)
             out[a:b] = mixed.transpose(0, 1).flatten(1)
             kept += [t, where, total]
@@ -54,7 +55,7 @@ class _Attend(torch.autograd.Function):
             g = g.to(q.dtype)
             grad_kv[a:b, half:] = (_weights(t, quantise).transpose(-1, -2) @ g).transpose(0, 1).flatten(1)
             # d weight / d score; the best score moves all others the other way.
-            s = (g @ vt.transpose(-1, -2)).sub_(mean).mul_(t).mul_(2 * _FALL * _STEP)
+            s = (g @ vt.transpose(-1, -2)).sub_(mean).mul_(t).mul_(2 * _STEP * (_FALL if quantise else 1))
             s.scatter_add_(-1, where, -s.sum(-1, keepdim=True))
             grad_q[a:b] = (s @ kt).transpose(0, 1).flatten(1)
             grad_kv[a:b, :half] = (s.transpose(-1, -2) @ qt).transpose(0, 1).flatten(1)
@@ -68,8 +69,8 @@ def _split(q: Tensor, kv: Tensor, a: int, b: int, heads: int) -> list[Tensor]:
 
 
 def _weights(t: Tensor, quantise: bool) -> Tensor:
-    e = (t * t).mul_(_FALL)
-    return e.floor_() if quantise else e
+    e = t * t
+    return e.mul_(_FALL).floor_() if quantise else e
 
 
 def attend(q: Tensor, kv: Tensor, starts: list[int], sight: Tensor, heads: int, quantise: bool) -> Tensor:

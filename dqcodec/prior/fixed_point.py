@@ -8,6 +8,7 @@ docs/FORMAT.md, "The prior", is the specification.
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 STREAM, STREAM_MAX = 6, 8191  # residual stream: units of 2**-6
@@ -24,24 +25,23 @@ MAP_LOW, MAP_HIGH = 64, 65472  # bounds of a map bit's frequency
 
 class _Snap(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x: Tensor, exponent: int, most: int, quantise: bool) -> Tensor:
-        limit = most / 2**exponent
-        ctx.save_for_backward(x.abs() <= limit)
-        if not quantise:
-            return x.clamp(-limit, limit)
-        return (x * 2.0**exponent).add_(0.5).floor_().mul_(2.0**-exponent).clamp_(-limit, limit)
+    def forward(ctx, x: Tensor, exponent: int, least: float, most: float) -> Tensor:
+        ctx.save_for_backward((x >= least) & (x <= most))
+        return (x * 2.0**exponent).add_(0.5).floor_().mul_(2.0**-exponent).clamp_(least, most)
 
     @staticmethod
     def backward(ctx, grad: Tensor):
         return grad * ctx.saved_tensors[0], None, None, None
 
 
-def snap(x: Tensor, exponent: int, most: int, quantise: bool) -> Tensor:
+def snap(x: Tensor, exponent: int, most: int, quantise: bool, positive: bool = False) -> Tensor:
     """x on the grid of 2**-exponent, at most `most` units in size; the gradient passes straight through.
 
-    Values beyond the limits get no gradient. Without `quantise` only the limits hold.
+    positive: nor below 0. Values beyond the limits get no gradient. Without `quantise` only the limits hold.
     """
-    return _Snap.apply(x, exponent, most, quantise)
+    limit = most / 2**exponent
+    least = 0.0 if positive else -limit
+    return _Snap.apply(x, exponent, least, limit) if quantise else F.hardtanh(x, least, limit)
 
 
 def power_of_two(n: Tensor) -> Tensor:

@@ -92,7 +92,7 @@ def normalise(h: Tensor, quantise: bool) -> Tensor:
             root = fixed_point.integer_root(n).clamp_min(1)
             error = (torch.floor((1024 * units + root) / (2 * root)) * 2.0**-NORM).float() - y
         y = y + error
-    return y.clamp(-INT8_MAX / 2**NORM, INT8_MAX / 2**NORM)
+    return F.hardtanh(y, -INT8_MAX / 2**NORM, INT8_MAX / 2**NORM)
 
 
 class Layer(nn.Module):
@@ -113,14 +113,15 @@ class Layer(nn.Module):
         kv = snap(self.key_value(source, quantise, NORM), HEAD, INT8_MAX, quantise)
         mixed = attend(q, kv, starts, sight, self.heads, quantise)
         h = _add(h, self.out(snap(mixed, HEAD, INT8_MAX, quantise), quantise, HEAD), quantise)
-        wide = snap(self.wide(normalise(h, quantise), quantise, NORM), HEAD, INT8_MAX, quantise)
-        return _add(h, self.narrow(wide.clamp_min(0), quantise, HEAD), quantise)
+        wide = snap(self.wide(normalise(h, quantise), quantise, NORM), HEAD, INT8_MAX, quantise, positive=True)
+        return _add(h, self.narrow(wide, quantise, HEAD), quantise)
 
 
 def _add(h: Tensor, delta: Tensor, quantise: bool) -> Tensor:
     """Residual sum on the grid of the stream."""
-    delta = snap(delta.float(), STREAM, 2**22, quantise)
-    return (h + delta).clamp(-STREAM_MAX / 2**STREAM, STREAM_MAX / 2**STREAM)
+    if quantise:  # otherwise the limit of the sum is limit enough
+        delta = snap(delta.float(), STREAM, 2**22, quantise)
+    return F.hardtanh(h + delta, -STREAM_MAX / 2**STREAM, STREAM_MAX / 2**STREAM)
 
 
 class DQTransformer(nn.Module):
@@ -203,5 +204,5 @@ class DQTransformer(nn.Module):
         mean = snap(memory[step.map_rows].mean(1), NORM, INT8_MAX, quantise)  # (m, d)
         hot = mean.new_zeros(len(mean), 24).scatter_(1, step.map_hot, 1.0)
         wide = self.map_wide[s - 1](torch.cat([mean, hot], 1), quantise, NORM)
-        wide = snap(wide, HEAD, INT8_MAX, quantise).clamp_min(0)
+        wide = snap(wide, HEAD, INT8_MAX, quantise, positive=True)
         return snap(self.map_head[s - 1](wide, quantise, HEAD)[:, 0].float(), LOGIT, 2**20, quantise)

@@ -47,7 +47,8 @@ def initial_prior(path: Path, device: torch.device | str = "cpu") -> dict[str, t
 def initial_weights(path: Path, device: torch.device | str = "cpu", real: bool = False) -> dict[str, torch.Tensor]:
     """State dict to start a run from: the averaged weights of a checkpoint, or those of a model file.
 
-    real: of a model with two decoders the one after adversarial training; else the plain one, which has no noise.
+    real: of a model with two decoders the one after adversarial training; else the plain one, without the noise and
+    the blocks that only the other has.
 
     A model file has no moving averages of its codebooks. They start as if every code had been used as
     often as its entropy table says, once a step in the mean, so that no code is restarted at once.
@@ -63,7 +64,10 @@ def initial_weights(path: Path, device: torch.device | str = "cpu", real: bool =
         state |= {DECODER + name: state[DECODER + name] + delta.to(device)
                   for name, delta in Dial.read(dial, state, 1.0).delta.items()}
     elif dial:
-        state = {name: value for name, value in state.items() if not name.startswith(DECODER + "noise.")}
+        blocks = {name: name.rpartition(".conv")[0] for name in state if name.startswith(DECODER + "stages.")}
+        used = {block for name, block in blocks.items() if state[name].any()}
+        state = {name: value for name, value in state.items() if not name.startswith(DECODER + "noise.")
+                 and (name not in blocks or blocks[name] in used)}
     for name, table in tables.items():
         book = f"quantizer.codebooks.{name.removeprefix(TABLES)}."
         count = table.float() / table.float().mean()  # (K,)

@@ -68,8 +68,9 @@ class Trainer(Loop):
         self.model = build_model(config).to(self.device, memory_format=torch.channels_last)
         if init is not None and not resume:
             state = checkpoint.initial_weights(init, self.device, real=bool(config.train_only))
-            # A decoder that had no noise may learn to use it.
-            fresh = {k: v for k, v in self.model.state_dict().items() if k.startswith("decoder.noise.")}
+            # A decoder may get noise and residual blocks that it did not have; new blocks start as identity.
+            new = ("decoder.noise.", "decoder.stages.")
+            fresh = {k: v for k, v in self.model.state_dict().items() if k.startswith(new)}
             self.model.load_state_dict(fresh | state)
         parallel.same_start(self.model)
         lpips = None

@@ -1,0 +1,50 @@
+"""Muon: momentum whose update of each matrix is made orthogonal, so that all its directions move alike.
+
+Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024; the size of a step as in Liu et al.,
+"Muon is scalable for LLM training", 2025, section 2.2, so that it takes Adam's learning rates and weight decay.
+torch.optim has one from 2.9 on; we allow older ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+_QUINTIC = (3.4445, -4.7750, 2.0315)  # drives singular values to about 1 in five rounds
+_ROUNDS = 5
+_RMS = 0.2  # of an update's entries, about that of Adam's
+
+
+def orthogonal(matrix: Tensor) -> Tensor:
+    """About U V^T of matrix = U S V^T, (rows, columns), in bfloat16 by a Newton-Schulz iteration."""
+    a, b, c = _QUINTIC
+    wide = matrix.shape[0] <= matrix.shape[1]
+    x = (matrix if wide else matrix.t()).bfloat16()
+    x = x / (x.norm() + 1e-7)
+    for _ in range(_ROUNDS):
+        gram = x @ x.t()
+        x = a * x + (b * gram + c * (gram @ gram)) @ x
+    return x if wide else x.t()
+
+
+class Muon(torch.optim.Optimizer):
+    """For matrices (rows, columns) between hidden values; embeddings, output layers and biases want Adam."""
+
+    def __init__(self, parameters: Iterable[nn.Parameter], lr: float, momentum: float = 0.95,
+                 weight_decay: float = 0.0):
+        super().__init__(parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure=None) -> None:
+        """One update; `closure` is not supported and must be None."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                average = self.state[p].setdefault("momentum", torch.zeros_like(p))
+                average.lerp_(p.grad, 1 - group["momentum"])
+                update = orthogonal(p.grad.lerp(average, group["momentum"]))  # Nesterov's look ahead
+                size = _RMS * max(p.shape) ** 0.5
+                p.mul_(1 - group["lr"] * group["weight_decay"]).add_(update, alpha=-group["lr"] * size)
