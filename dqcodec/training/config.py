@@ -25,7 +25,10 @@ class LossConfig:
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """AdamW and its schedule: linear warm-up, then cosine to `final` times lr."""
+    """AdamW and its schedule: linear warm-up, then cosine to `final` times lr.
+
+    muon: move hidden matrices by Muon (muon.py), at the same rate, and only the rest by AdamW.
+    """
 
     lr: float = 4e-4
     betas: tuple[float, float] = (0.9, 0.99)
@@ -34,6 +37,7 @@ class OptimConfig:
     final: float = 0.05
     grad_clip: float = 1.0
     ema_decay: float = 0.999
+    muon: bool = False
 
 
 @dataclass(frozen=True)

@@ -30,9 +30,12 @@ def orthogonal(matrix: Tensor) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """For matrices (rows, columns) between hidden values; embeddings, output layers and biases want Adam."""
+    """For matrices (rows, columns) between hidden values, and kernels (rows, ...) of convolutions, taken as such.
 
-    def __init__(self, parameters: Iterable[nn.Parameter], lr: float, momentum: float = 0.95,
+    Embeddings, first and last layers and biases want Adam.
+    """
+
+    def __init__(self, parameters: Iterable[nn.Parameter] | Iterable[dict], lr: float, momentum: float = 0.95,
                  weight_decay: float = 0.0):
         super().__init__(parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
@@ -45,6 +48,7 @@ class Muon(torch.optim.Optimizer):
                     continue
                 average = self.state[p].setdefault("momentum", torch.zeros_like(p))
                 average.lerp_(p.grad, 1 - group["momentum"])
-                update = orthogonal(p.grad.lerp(average, group["momentum"]))  # Nesterov's look ahead
-                size = _RMS * max(p.shape) ** 0.5
+                ahead = p.grad.lerp(average, group["momentum"]).flatten(1)  # Nesterov's
+                size = _RMS * max(ahead.shape) ** 0.5
+                update = orthogonal(ahead).view(p.shape)
                 p.mul_(1 - group["lr"] * group["weight_decay"]).add_(update, alpha=-group["lr"] * size)

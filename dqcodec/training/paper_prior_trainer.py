@@ -23,6 +23,7 @@ from dqcodec.training import checkpoint, paper_prior_config, parallel, prior_con
 from dqcodec.training.ema import WeightAverage
 from dqcodec.training.log import CsvLog, contact_sheet
 from dqcodec.training.loop import Loop
+from dqcodec.training.optimisers import Optimiser
 from dqcodec.training.paper_prior_config import PaperPriorTrainConfig
 from dqcodec.training.paper_prior_tokens import PaperTokens, load_or_encode, read_vae
 from dqcodec.training.prior_trainer import TOKENS, VALID_TOKENS, PriorFolders, PriorTrainer
@@ -108,7 +109,10 @@ class PaperPriorTrainer(Loop):
         if init is not None and not resume:
             self.network.load_state_dict(checkpoint.initial_weights(init, self.device))
         parallel.same_start(self.network)
-        self.optimiser = self._adam()
+        # Decay on matrices alone: embeddings of rare symbols would only shrink.
+        matrices = {f"{name}.weight" for name, m in self.network.named_modules() if isinstance(m, nn.Linear)}
+        self.optimiser = Optimiser(self.network.named_parameters(), config.optim,
+                                   hidden=matrices.__contains__, decays=matrices.__contains__)
         self.average = WeightAverage(self.network, config.optim.ema_decay)
         self.step, self.elapsed = 0, 0.0
         if resume:
@@ -123,15 +127,6 @@ class PaperPriorTrainer(Loop):
         path, c = self.folders.out / name, self.config
         return load_or_encode(path, self.fingerprint, self.vae, data, c.size, views, c.ratios, self.device, self.rank,
                               progress, most)
-
-    def _adam(self) -> torch.optim.Optimizer:
-        o = self.config.optim
-        # Decay on matrices alone: embeddings of rare symbols would only shrink.
-        matrices = [m.weight for m in self.network.modules() if isinstance(m, nn.Linear)]
-        decayed = set(matrices)
-        rest = [p for p in self.network.parameters() if p not in decayed]
-        groups = [{"params": matrices, "weight_decay": o.weight_decay}, {"params": rest, "weight_decay": 0.0}]
-        return torch.optim.AdamW(groups, o.lr, betas=o.betas, fused=True)
 
     def _restore(self, state: dict) -> None:
         if state.get("vae") != self.fingerprint:
@@ -170,12 +165,11 @@ class PaperPriorTrainer(Loop):
         # A seed of its own for each step and rank: dropout repeats nothing after a resume.
         torch.manual_seed(self.config.seed * 1_000_003 + self.step * 64 + self.rank)
         rate = learning_rate(self.config.optim, self.step, self.progress)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
+        self.optimiser.set_rate(rate)
         self.network.train()
         costs = self._costs(self.batches(self.step).to(self.device))
         loss = costs.loss(self.config.position_weight)
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimiser.zero_grad()
         loss.backward()
         parameters = list(self.network.parameters())
         parallel.average_gradients(parameters)

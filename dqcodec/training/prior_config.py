@@ -19,7 +19,7 @@ class PriorTrainConfig:
     raster: share of batches in raster order.
     quantise_from: share of the run after which weights and values lie on the integers' grid. classless:
     share of labelled pictures whose label is dropped, for classifier-free guidance (Ho & Salimans 2022).
-    steps, hours: as in TrainConfig. muon: move hidden matrices by Muon (muon.py) and only the rest by Adam.
+    steps, hours: as in TrainConfig.
     """
 
     model: dict = field(default_factory=dict)
@@ -31,7 +31,6 @@ class PriorTrainConfig:
     raster: float = 0.1
     quantise_from: float = 0.6
     classless: float = 0.15
-    muon: bool = False
     steps: int = 100_000
     hours: float = 0.0
     seed: int = 0

@@ -27,7 +27,7 @@ from dqcodec.training import checkpoint, parallel
 from dqcodec.training.ema import WeightAverage
 from dqcodec.training.log import CsvLog
 from dqcodec.training.loop import Loop
-from dqcodec.training.muon import Muon
+from dqcodec.training.optimisers import Optimiser
 from dqcodec.training.prior_config import PriorTrainConfig
 from dqcodec.training.schedule import learning_rate
 from dqcodec.training.token_cache import TokenCache, Views, load_or_encode
@@ -100,6 +100,10 @@ def losses(network: DQTransformer, batch: PriorBatch, quantise: bool) -> list[tu
     return found
 
 
+def _is_hidden(name: str) -> bool:
+    return name.endswith(".weight") and "head." not in name
+
+
 class PriorTrainer(Loop):
     """One run, also in several processes (torchrun). `run()` trains to the end or until `should_stop()`."""
 
@@ -129,14 +133,15 @@ class PriorTrainer(Loop):
             except (KeyError, RuntimeError) as error:
                 raise DataError(f"{init}: not a prior of this shape, as a checkpoint or in a model file") from error
         parallel.same_start(self.network)
-        self.optimisers = self._optimisers()
+        # Decay on matrices alone: biases and embeddings of rare codes would only shrink.
+        self.optimiser = Optimiser(self.network.named_parameters(), config.optim, _is_hidden,
+                                   decays=lambda name: name.endswith(".weight"))
         self.average = WeightAverage(self.network, config.optim.ema_decay)
         self.step, self.elapsed = 0, 0.0
         if resume:
             state = checkpoint.load(folders.out, self.device)
             self.network.load_state_dict(state["model"])
-            for optimiser, kept in zip(self.optimisers, state["optimisers"], strict=True):
-                optimiser.load_state_dict(kept)
+            self.optimiser.load_state_dict(state["optimiser"])
             self.average.state, self.average.updates = state["ema"], state["ema_updates"]
             self.step, self.elapsed = state["step"], state["elapsed"]
         self.batches = PriorBatches(self.cache, config, self.prior, self.rank)
@@ -153,17 +158,6 @@ class PriorTrainer(Loop):
             load_or_encode(path, self.folders.vae, data, views, progress)
         parallel.agree(0.0, self.device)
         return load_or_encode(path, self.folders.vae, data, views)
-
-    def _optimisers(self) -> list[torch.optim.Optimizer]:
-        o = self.config.optim
-        named = list(self.network.named_parameters())
-        hidden = [p for n, p in named if self.config.muon and n.endswith(".weight") and "head." not in n]
-        others = [(n, p) for n, p in named if all(p is not h for h in hidden)]
-        # Decay on matrices alone: biases and embeddings of rare codes would only shrink.
-        groups = [{"params": [p for n, p in others if n.endswith(".weight")], "weight_decay": o.weight_decay},
-                  {"params": [p for n, p in others if not n.endswith(".weight")], "weight_decay": 0.0}]
-        adam = torch.optim.AdamW(groups, o.lr, betas=o.betas, fused=True)
-        return [adam, Muon(hidden, o.lr, weight_decay=o.weight_decay)] if hidden else [adam]
 
     def _valid_batches(self) -> list[PriorBatch]:
         if self.folders.valid is None:
@@ -186,7 +180,7 @@ class PriorTrainer(Loop):
             "prior": self.prior.to_dict(),
             "processes": self.world,
             "model": self.network.state_dict(),
-            "optimisers": [o.state_dict() for o in self.optimisers],
+            "optimiser": self.optimiser.state_dict(),
             "ema": self.average.state,
             "ema_updates": self.average.updates,
             "step": self.step,
@@ -199,9 +193,7 @@ class PriorTrainer(Loop):
     def _one_step(self) -> dict:
         start = time.monotonic()
         rate = learning_rate(self.config.optim, self.step, self.progress)
-        for optimiser in self.optimisers:
-            for group in optimiser.param_groups:
-                group["lr"] = rate
+        self.optimiser.set_rate(rate)
         quantise = self.progress >= self.config.quantise_from
         batch = self.batches(self.step).to(self.device)
         self.network.train()
@@ -209,15 +201,14 @@ class PriorTrainer(Loop):
             found = losses(self.network, batch, quantise)
         symbols = sum(n for _, n in found)
         loss = sum(nats for nats, _ in found) / symbols
-        self.network.zero_grad(set_to_none=True)
+        self.optimiser.zero_grad()
         loss.backward()
         found = [(nats.detach(), n) for nats, n in found]
         parameters = list(self.network.parameters())
         parallel.average_gradients(parameters)
         norm = nn.utils.clip_grad_norm_(parameters, self.config.optim.grad_clip)
         if torch.isfinite(norm):  # one bad batch must not poison the weights
-            for optimiser in self.optimisers:
-                optimiser.step()
+            self.optimiser.step()
         self.average.update(self.network)
         seconds = time.monotonic() - start
         figures = {"lr": rate, "symbols_s": round(symbols * self.world / seconds), "bits": loss.item() / math.log(2),

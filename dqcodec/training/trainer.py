@@ -24,6 +24,7 @@ from dqcodec.training.ema import WeightAverage
 from dqcodec.training.log import CsvLog, contact_sheet
 from dqcodec.training.loop import Loop
 from dqcodec.training.objective import Objective
+from dqcodec.training.optimisers import Optimiser
 from dqcodec.training.perceptual import LpipsVgg
 from dqcodec.training.schedule import learning_rate
 from dqcodec.training.validate import load_crops, validate
@@ -55,6 +56,11 @@ def build_model(config: TrainConfig) -> nn.Module:
         raise ConfigError(f"section model: {error}") from error
 
 
+def _is_hidden(name: str) -> bool:
+    """Whether a parameter of the codec's networks lies between hidden values."""
+    return name.endswith(".weight") and any(part in name for part in (".stages.", ".ups.", ".inputs.", ".refine."))
+
+
 class Trainer(Loop):
     """One run. `run()` trains to the end of its schedule or until `should_stop()`."""
 
@@ -80,12 +86,13 @@ class Trainer(Loop):
             lpips = LpipsVgg(folders.metric_weights).to(self.device, memory_format=torch.channels_last)
         self.objective = Objective(config.loss, lpips)
         self._freeze()
-        self.optimiser = self._adam([p for p in self.model.parameters() if p.requires_grad])
+        learning = [(n, p) for n, p in self.model.named_parameters() if p.requires_grad]
+        self.optimiser = Optimiser(learning, config.optim, _is_hidden)
         self.adversary = self.critic = None
         if config.adversarial is not None:
             self.adversary = Adversary(config.adversarial).to(self.device)
             parallel.same_start(self.adversary)
-            self.critic = self._adam(self.adversary.parameters())
+            self.critic = Optimiser(self.adversary.named_parameters(), config.optim)
         self._critic_rate = config.adversarial.rate if config.adversarial is not None else 0.0
         self.average = WeightAverage(self.model, config.optim.ema_decay)
         self.step, self.elapsed = 0, 0.0
@@ -97,10 +104,6 @@ class Trainer(Loop):
             self.log = CsvLog(folders.out / "log.csv", self.step if resume else None)
             self.valid_log = CsvLog(folders.out / "valid.csv", self.step + 1 if resume else None)
         self.forward = torch.compile(self.model) if config.compile else self.model
-
-    def _adam(self, parameters) -> torch.optim.Optimizer:
-        o = self.config.optim
-        return torch.optim.AdamW(parameters, o.lr, betas=o.betas, weight_decay=o.weight_decay, fused=True)
 
     def _freeze(self) -> None:
         names = self.config.train_only
@@ -145,9 +148,9 @@ class Trainer(Loop):
         # A seed of its own for each step and rank: resuming repeats nothing and skips nothing.
         torch.manual_seed(self.config.seed * 1_000_003 + self.step * 64 + self.rank)
         rate = learning_rate(self.config.optim, self.step, self.progress)
-        for optimiser, factor in ((self.optimiser, 1.0), (self.critic, self._critic_rate)):
-            for group in optimiser.param_groups if optimiser is not None else ():
-                group["lr"] = factor * rate
+        self.optimiser.set_rate(rate)
+        if self.critic is not None:
+            self.critic.set_rate(self._critic_rate * rate)
         x = self.batches(self.step).to(self.device, memory_format=torch.channels_last)
         self._train_mode()
         with torch.autocast(self.device.type, torch.bfloat16):
@@ -163,14 +166,14 @@ class Trainer(Loop):
             metrics |= more
             if self.step >= self.adversary.config.push_step:
                 loss = loss + push
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimiser.zero_grad()
         loss.backward()
         metrics["grad_norm"] = self._update(self.optimiser, self.model.parameters())
         self.average.update(self.model)
         if game:
             with torch.autocast(self.device.type, torch.bfloat16):
                 critic_loss, more = self.adversary.discriminator_loss(real, fake)
-            self.critic.zero_grad(set_to_none=True)
+            self.critic.zero_grad()
             critic_loss.backward()
             self._update(self.critic, self.adversary.parameters())
             metrics |= more
@@ -183,7 +186,7 @@ class Trainer(Loop):
             if name not in self.config.train_only:
                 getattr(self.model, name).eval()
 
-    def _update(self, optimiser: torch.optim.Optimizer, parameters) -> float:
+    def _update(self, optimiser: Optimiser, parameters) -> float:
         parameters = [p for p in parameters if p.requires_grad]
         parallel.average_gradients(parameters)
         norm = nn.utils.clip_grad_norm_(parameters, self.config.optim.grad_clip)

@@ -48,7 +48,7 @@ def run(config, folders, stop_at=None, resume=False):
 
 @pytest.mark.parametrize("muon", [False, True])
 def test_a_stopped_and_resumed_run_ends_like_an_uninterrupted_one(folders, tmp_path, muon):
-    config = from_dict(CONFIG | {"muon": muon})
+    config = from_dict(CONFIG | {"optim": CONFIG["optim"] | {"muon": muon}})
     straight = run(config, folders)
     broken = replace(folders, out=tmp_path / "broken")
     assert run(config, broken, stop_at=3)["step"] == 3

@@ -36,8 +36,8 @@ def run(config, folders, stop_at=None, resume=False):
     return checkpoint.load(folders.out)
 
 
-@pytest.mark.parametrize("extra", [{}, {"adversarial": {"ndf": 8, "norm": "none", "start_step": 2}}],
-                         ids=["plain", "adversarial"])
+@pytest.mark.parametrize("extra", [{}, {"adversarial": {"ndf": 8, "norm": "none", "start_step": 2}},
+                                   {"optim": {"muon": True}}], ids=["plain", "adversarial", "muon"])
 def test_a_stopped_and_resumed_run_ends_exactly_like_an_uninterrupted_one(folders, tmp_path, extra):
     config = from_dict(CONFIG | extra)
     straight = run(config, folders)
@@ -130,5 +130,5 @@ def test_the_generator_follows_the_adversary_from_push_step_on(folders, tmp_path
     loss = rows[0][0].index("loss")
     alike = [a[loss] == b[loss] for a, b in zip(*rows, strict=True)]
     assert alike == [True, True, True, True, False, False]  # the header and three steps
-    rates = [group["lr"] for part in ("critic", "optimiser") for group in ends[0][part]["param_groups"]]
+    rates = [group["lr"] for part in ("critic", "optimiser") for group in ends[0][part][0]["param_groups"]]
     assert rates[0] == pytest.approx(3 * rates[1])
