@@ -110,13 +110,14 @@ def prior_stage(run: Path) -> dict:
     return {"name": run.name, "vae": state["vae"], "steps": state["step"], "processes": state.get("processes", 1),
             "hours": round(state["elapsed"] / 3600, 3), "symbols": config["symbols"], "mirror": config["mirror"],
             "scales": list(config.get("scales", (1.0,))), "valid": valid,
-            "integer_share": round(100 * (1 - config["quantise_from"]))}
+            "integer_share": round(100 * (1 - config["quantise_from"])), "muon": config["optim"].get("muon", False)}
 
 
 def prior_line(s: dict) -> str:
     """One stage of a prior in words."""
     more = [f"at scales {', '.join(map(str, s['scales']))}"] if s["scales"] != [1.0] else []
     more += ["with mirror images"] if s["mirror"] else []
+    more += ["by Muon"] if s.get("muon") else []
     return (f"  - {s['name']}: tokens of {s['vae']}{', ' if more else ''}{' '.join(more)}; {s['steps']} steps of at "
             f"least {s['symbols']} symbols in each of {s['processes']} processes, {s['hours']:.2f} hours")
 
@@ -127,14 +128,16 @@ def decoder_stage(run: Path) -> dict:
     config = state["config"]
     return {"name": run.name, "steps": state["step"], "batch": config["data"]["batch"], "crop": config["data"]["crop"],
             "hours": round(state["elapsed"] / 3600, 3), "adversary": config["adversarial"]["kind"],
-            "weight": config["adversarial"]["weight"], "noise": config["model"]["noise_factors"]}
+            "weight": config["adversarial"]["weight"], "noise": config["model"]["noise_factors"],
+            "muon": config["optim"].get("muon", False)}
 
 
 def decoder_lines(stages: list[dict]) -> str:
     sees = {"features": "the features of LPIPS-VGG", "patch": "patches"}
     return "".join(
         f"- Other end of the dial ({s['name']}): the decoder alone on frozen tokens, {s['steps']} steps of "
-        f"{s['batch']} crops of {s['crop']} px, {s['hours']:.2f} hours, the same loss and {s['weight']:g} x the hinge "
+        f"{s['batch']} crops of {s['crop']} px{' by Muon' if s.get('muon') else ''}, {s['hours']:.2f} hours, the same "
+        f"loss and {s['weight']:g} x the hinge "
         f"loss of a discriminator on {sees[s['adversary']]}; noise at f{', f'.join(map(str, s['noise']))}.\n"
         for s in stages)
 

@@ -108,9 +108,13 @@ def export(folder, vae, data, output, pictures, realism) -> None:
 @train_group.command("retire")
 @click.argument("model", type=PATH)
 @click.option("--output", required=True, type=PATH, help="Model file to write; may be MODEL itself.")
-def retire(model, output) -> None:
-    """Take the encoder out of a superseded model's file: half the size, and its old files still decode."""
+@click.option("--decoder-of", "lender", type=PATH, help="Newer model file with the same codebooks, in the folder of "
+              "--output; its decoder serves both.")
+def retire(model, output, lender) -> None:
+    """Leave in a superseded model's file what its old files need to decode: a third of the size, or less."""
     from dqcodec.weights.model_file import Model, retire
 
-    retire(model, output)
+    if lender is not None and lender.resolve().parent != output.resolve().parent:
+        raise click.UsageError(f"--decoder-of {lender} must lie in the folder of --output")
+    retire(model, output, lender)
     click.echo(f"{output}: fingerprint {Model.read(output).fingerprint.hex()}, decodes only")

@@ -12,17 +12,20 @@ from safetensors.numpy import load_file, save_file
 
 from dqcodec.bitstream.code_model import CodeModel
 from dqcodec.bitstream.static_tables import StaticTables
-from dqcodec.errors import DqError, UnknownModelError
+from dqcodec.errors import DataError, DqError, UnknownModelError
 from dqcodec.models.config import CodecConfig
 from dqcodec.models.dqvae import DQVAE
 from dqcodec.prior.code_model import PriorModel
 from dqcodec.prior.config import PriorConfig
 from dqcodec.prior.integer_network import IntegerNetwork
+from dqcodec.weights.eight_bits import packed, unpacked
 from dqcodec.weights.fingerprint import PRIOR, QUANTIZER, TABLES, fingerprint
-from dqcodec.weights.realism import REALISM, Dial
+from dqcodec.weights.realism import DECODER, REALISM, Dial
 from dqcodec.weights.registry import read_header
 
 ENCODING = ("encoder.", "router.")
+EIGHT_BITS = "int8."  # before a weight that is kept in 8 bits
+LENDER = "decoder"  # in the header: the model whose decoder serves this one too
 TRAINING_ONLY = ("ema_count", "ema_sum", "updates")
 
 
@@ -76,6 +79,10 @@ class Model:
         header = read_header(path)
         try:
             tensors = load_file(path)
+            if LENDER in header:
+                header = _borrow(path.with_name(header[LENDER] + ".safetensors"), header, tensors)
+            tensors |= unpacked(tensors, EIGHT_BITS)
+            tensors = {k: v for k, v in tensors.items() if not k.startswith(EIGHT_BITS)}
             config = CodecConfig.from_dict(json.loads(header["config"]))
             prior_text = header.get("prior", "")
             computed = fingerprint(_ladder_text(config), tensors, prior_text)
@@ -137,10 +144,37 @@ def _ladder_text(config: CodecConfig) -> str:
     return f"{ladder.region}:{','.join(map(str, ladder.factors))}:{','.join(map(str, ladder.codebook_sizes))}"
 
 
-def retire(path: Path, output: Path) -> None:
-    """Write `output`, the model file `path` without encoder and router: half the size, and it still decodes."""
+def retire(path: Path, output: Path, lender: Path | None = None) -> None:
+    """Write `output`, the model file `path` with what its old files need to decode and no more: no encoder, no router.
+
+    Its decoder is kept in 8 bits; or not at all with `lender`, a newer model file with the same codebooks, whose
+    decoder then serves both. That must stay in one folder with `output`. Raises DataError if the codebooks differ.
+    """
     tensors, header = load_file(path), read_header(path)
-    write_tensors(output, {k: v for k, v in tensors.items() if not k.startswith(ENCODING)}, header)
+    kept = {k: v for k, v in tensors.items() if not k.startswith((*ENCODING, DECODER, REALISM))}
+    if lender is None:
+        kept |= packed({k: v for k, v in tensors.items() if k.startswith(DECODER)}, EIGHT_BITS)
+        kept |= {k: v for k, v in tensors.items() if k.startswith((REALISM, EIGHT_BITS))}
+    else:
+        header = header | {LENDER: lender.stem}
+        try:
+            _borrow(lender, header, dict(kept))
+        except ValueError as error:
+            raise DataError(f"{path}: {error}") from error
+    write_tensors(output, kept, header)
+
+
+def _borrow(lender: Path, header: dict[str, str], tensors: dict[str, np.ndarray]) -> dict[str, str]:
+    """Add the decoder of the model file `lender` to `tensors`; returns the header with that decoder's shape.
+
+    Raises ValueError if the models' codebooks or predictors differ.
+    """
+    lent, its = load_file(lender), read_header(lender)
+    books = {k for k in (*tensors, *lent) if k.startswith(QUANTIZER)}
+    if any(k not in tensors or k not in lent or not np.array_equal(tensors[k], lent[k]) for k in books):
+        raise ValueError(f"its codebooks are not those of {lender.name}, whose decoder it wants")
+    tensors |= {k: v for k, v in lent.items() if k.startswith((DECODER, REALISM, EIGHT_BITS))}
+    return header | {k: its[k] for k in ("config", "realism") if k in its}
 
 
 def write_tensors(path: Path, tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> None:

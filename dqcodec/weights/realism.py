@@ -16,28 +16,20 @@ from torch import Tensor
 
 from dqcodec.errors import DqError
 from dqcodec.models.dqvae import DQVAE
+from dqcodec.weights.eight_bits import packed, unpacked
 
 DECODER = "decoder."
 REALISM = "realism."
-STEPS = 127
 
 
 def dial_tensors(plain: dict[str, Tensor], real: dict[str, Tensor]) -> dict[str, np.ndarray]:
     """Tensors of a model file that lead from one decoder to the other.
 
-    plain, real: states of a DQVAE. For each weight of the decoder int8 numbers of steps, and the size of a step for
-    each of its rows, float32.
+    plain, real: states of a DQVAE. The difference of their decoders, as eight_bits.py packs it.
     """
-    found = {}
-    for name, value in real.items():
-        if not name.startswith(DECODER):
-            continue
-        delta = (value.float() - plain[name].float()).cpu().numpy()
-        rows = delta.reshape(len(delta), -1)
-        size = np.maximum(np.abs(rows).max(1), 1e-12).astype(np.float32) / STEPS  # (rows,)
-        found[f"{REALISM}{name}.size"] = size
-        found[f"{REALISM}{name}.steps"] = np.rint(rows / size[:, None]).astype(np.int8).reshape(delta.shape)
-    return found
+    deltas = {name: (value.float() - plain[name].float()).cpu().numpy() for name, value in real.items()
+              if name.startswith(DECODER)}
+    return packed(deltas, REALISM)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,11 +47,8 @@ class Dial:
         if not 0 <= default <= 1:
             raise ValueError(f"realism {default} is outside 0..1")
         before = {k.removeprefix(DECODER): v for k, v in plain.items() if k.startswith(DECODER)}
-        delta = {}
-        for name in before:
-            steps, size = (tensors[f"{REALISM}{DECODER}{name}.{part}"] for part in ("steps", "size"))
-            delta[name] = torch.from_numpy(steps * size.reshape(-1, *[1] * (steps.ndim - 1)))
-        return cls(before, delta, default)
+        found = unpacked(tensors, REALISM + DECODER)
+        return cls(before, {name: torch.from_numpy(found[name]) for name in before}, default)
 
     def turn(self, vae: DQVAE, realism: float) -> DQVAE:
         """`vae` with the decoder at `realism`, 0..1; the rest is shared. Raises DqError outside of 0..1."""

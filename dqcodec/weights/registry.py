@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from dqcodec.weights.model_file import Model
 
 VARIABLE = "DQCODEC_MODELS"
-FOR_OLD_FILES = ("first",)  # superseded models that stay so that their files decode
+FOR_OLD_FILES = ("first", "second")  # superseded models that stay so that their files decode
 
 
 def _folders() -> list[Path]:
