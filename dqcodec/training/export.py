@@ -32,6 +32,8 @@ from dqcodec.weights.model_file import Model
 from dqcodec.weights.realism import DECODER, REALISM, dial_tensors
 from dqcodec.weights.registry import read_header
 
+COST_SHARES = (0.25, 0.5, 0.75)  # budgets, geometric between coarsest and finest; at half of it hardly a code is of f4
+
 
 def export_model(run: Path, data: list[Path], output: Path, pictures: int) -> bytes:
     """Write `output` from the averaged weights of `run`; returns the fingerprint.
@@ -114,13 +116,14 @@ def export_decoder(run: Path, model: Path, output: Path, realism: float | None =
 def cost_ratio(network: DQTransformer, cache: TokenCache, tables: StaticTables, pictures: int = 16) -> list[float]:
     """Per step, bits of the codes under the prior over bits under their table, on some cached pictures."""
     chosen = range(0, len(cache), -(-len(cache) // pictures))
-    batch = pack(network.config, [cache.tokens(cache[i], 0.45) for i in chosen])
-    found = losses(network.eval(), batch, quantise=True)
-    ratios = []
-    for s, step in enumerate(batch.steps):
-        plain = tables.bits(s)[step.code.numpy()].sum()
-        ratios.append(round(float(found[s][0]) / math.log(2) / plain, 4) if plain else 1.0)
-    return ratios
+    under_prior, under_table = np.zeros((2, len(network.config.factors)))
+    for share in COST_SHARES:
+        batch = pack(network.config, [cache.tokens(cache[i], share) for i in chosen])
+        found = losses(network.eval(), batch, quantise=True)
+        for s, step in enumerate(batch.steps):
+            under_prior[s] += float(found[s][0]) / math.log(2)
+            under_table[s] += tables.bits(s)[step.code.numpy()].sum()
+    return [round(a / b, 4) if b else 1.0 for a, b in zip(under_prior, under_table, strict=True)]
 
 
 @torch.no_grad()
