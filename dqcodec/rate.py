@@ -119,8 +119,9 @@ def levels_for_quality(plan: Plan, quality: int) -> np.ndarray:
 def levels_for_size(plan: Plan, target: int, size_of: Callable[[np.ndarray], int]) -> np.ndarray:
     """Level map whose file has at most `target` bytes, and at least 1 - TOLERANCE of them.
 
-    size_of(levels) gives the bytes of the real file. With a prior it takes a while, so few are asked: the
-    plan's estimate of bytes is corrected by the files seen so far. Raises RateError with the reachable
+    size_of(levels) gives the bytes of the real file. With a prior it takes a while, so few are asked, after that of the
+    coarsest picture, which is soon written and in whose bytes pictures differ most from the plan: the plan's estimate
+    is corrected by the files seen so far. Raises RateError with the reachable
     range if the coarsest file is larger than `target`, or the finest smaller by more than TOLERANCE.
     """
     total = len(plan.region)
@@ -133,16 +134,18 @@ def levels_for_size(plan: Plan, target: int, size_of: Callable[[np.ndarray], int
         return seen[count]
 
     low, high = -1, total + 1  # size(low) <= target < size(high), as far as is known
-    count = _guess(estimate, seen, target)
+    if size(0) <= target:
+        low = 0
+    else:
+        high = 0
     while high - low > 1:
-        count = min(max(count, low + 1), high - 1)
+        count = min(max(_guess(estimate, seen, target), low + 1), high - 1)
         if size(count) <= target:
             low = count
             if seen[count] >= target * ENOUGH or count == total:
                 break
         else:
             high = count
-        count = _guess(estimate, seen, target)
     if low < 0 or seen[low] < target * (1 - TOLERANCE) and low == total:
         smallest, largest = size(0), size(total)
         pixels = plan.analysis.width * plan.analysis.height
@@ -156,18 +159,16 @@ def levels_for_size(plan: Plan, target: int, size_of: Callable[[np.ndarray], int
 def _guess(estimate: np.ndarray, seen: dict[int, int], target: int) -> int:
     """Increments after which a file should come to lie a little below `target` bytes.
 
-    estimate: (N + 1,) bytes by the plan; seen: bytes of real files. Between two files the plan's bytes are
-    scaled to fit both, beyond them as the nearest file says.
+    estimate: (N + 1,) bytes by the plan; seen: bytes of real files, that of no increment among them. From the file
+    nearest to the goal bytes go on as between the two nearest.
     """
-    goal = target * (1 - TOLERANCE / 4)
-    below = max((c for c in seen if seen[c] <= goal), default=None)
-    above = min((c for c in seen if seen[c] > goal), default=None)
-    if below is not None and above is not None:
-        share = (goal - seen[below]) / (seen[above] - seen[below])
-        wanted = estimate[below] + share * (estimate[above] - estimate[below])
-    else:
-        nearest = above if below is None else below
-        wanted = goal if nearest is None else goal * estimate[nearest] / seen[nearest]
+    goal = target * (1 - TOLERANCE * 3 / 8)  # amid what is near enough
+    near, *others = sorted(seen, key=lambda count: abs(seen[count] - goal))
+    steep = 1.0
+    if others:
+        steep = (seen[others[0]] - seen[near]) / (estimate[others[0]] - estimate[near])
+    steep = max(steep, 0.25)  # two files of about one size say little
+    wanted = estimate[near] + (goal - seen[near]) / steep
     return int(np.searchsorted(estimate, wanted, side="right")) - 1
 
 

@@ -21,6 +21,7 @@ from dqcodec.prior.integers import IntegerLinear, normalise, to_int8
 
 ONE = 2**fp.CONTENT  # an input that is on, beside content embeddings
 MAP_ONE = 2**fp.NORM
+ROWS = 1024  # of a hidden layer at once: they stay in the cache
 
 
 @dataclass
@@ -35,14 +36,17 @@ class IntegerLayer:
 
     def finish(self, h: Tensor, mixed: Tensor) -> Tensor:
         """Stream h (n, d) after attention `mixed` (n, d) int8 and the hidden layer."""
+        return torch.cat([self._finish(h[a : a + ROWS], mixed[a : a + ROWS]) for a in range(0, len(h), ROWS)])
+
+    def _finish(self, h: Tensor, mixed: Tensor) -> Tensor:
         h = add(h, self.out(mixed))
-        wide = to_int8(self.wide(normalise(h)).clamp_min_(0))
+        wide = to_int8(self.wide(normalise(h)), 0)
         return add(h, self.narrow(wide))
 
 
 def add(h: Tensor, delta: Tensor) -> Tensor:
-    """Sum of two streams (n, d) within the stream's limits."""
-    return (h + delta).clamp_(-fp.STREAM_MAX, fp.STREAM_MAX)
+    """Sum of two streams (n, d) within the stream's limits; delta is used up."""
+    return delta.add_(h).clamp_(-fp.STREAM_MAX, fp.STREAM_MAX)
 
 
 class IntegerNetwork:
@@ -134,5 +138,5 @@ class IntegerNetwork:
         x = torch.zeros(len(mean), layer.weight.shape[0], dtype=torch.int8, device=self.device)
         x[:, : mean.shape[1]] = mean
         x.scatter_(1, torch.from_numpy(hot).to(self.device) + mean.shape[1], MAP_ONE)
-        wide = to_int8(layer(x).clamp_min_(0))
+        wide = to_int8(layer(x), 0)
         return self.map_head[step - 1](wide)[:, 0]

@@ -7,8 +7,6 @@ the device; what must stay below 2**23 is checked when a model is loaded.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
@@ -45,30 +43,34 @@ def int8_matmul(a: Tensor, b: Tensor) -> Tensor:
     return a.float() @ b.float()
 
 
-@dataclass
 class IntegerLinear:
-    """weight (k, m) int8, bias (m,) float32 integers, scale (m,) powers of two from the products' grid to
-    the outputs'."""
+    """Linear layer on integers; its arithmetic is docs/FORMAT.md's.
 
-    weight: Tensor
-    bias: Tensor
-    scale: Tensor
+    weight (k, m) int8, bias (m,) float32 integers, scale (m,) powers of two from the products' grid to the
+    outputs'.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor, scale: Tensor):
+        self.weight, self.bias, self.scale = weight, bias, scale
+        # bias and rounding together; the sum with a product is an integer below 2**24 times the scale, so exact.
+        self._offset = bias * scale + 0.5
 
     def __call__(self, x: Tensor) -> Tensor:
         """x (n, k) int8 -> (n, m) float32 integers, rounded half up."""
-        return torch.floor((int8_matmul(x, self.weight) + self.bias) * self.scale + 0.5)
+        y = int8_matmul(x, self.weight)
+        return torch.addcmul(self._offset, y, self.scale, out=y).floor_()
 
 
-def to_int8(x: Tensor) -> Tensor:
-    """Clamp float32 integers to -127..127."""
-    return x.clamp(-INT8_MAX, INT8_MAX).to(torch.int8)
+def to_int8(x: Tensor, least: int = -INT8_MAX) -> Tensor:
+    """Clamp float32 integers to least..127; x is used up."""
+    return x.clamp_(least, INT8_MAX).to(torch.int8)
 
 
 def normalise(h: Tensor) -> Tensor:
     """int8 of the stream h (n, d): round(512 h / root), root = floor(sqrt(floor(256 sum h^2 / d))), at least 1."""
-    n = torch.floor(h.double().square().sum(-1, keepdim=True) * 256 / h.shape[-1])
+    n = torch.floor(h.double().square_().sum(-1, keepdim=True) * 256 / h.shape[-1])
     root = integer_root(n).clamp_min(1).float()
-    return to_int8(torch.floor((1024 * h + root) / (2 * root)))
+    return to_int8(torch.add(root, h, alpha=1024).div_(2 * root).floor_())
 
 
 def mean_int8(x: Tensor) -> Tensor:
@@ -78,16 +80,18 @@ def mean_int8(x: Tensor) -> Tensor:
     return torch.floor((2 * total + count) / (2 * count)).to(torch.int8)
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, sight: Tensor) -> Tensor:
-    """q (B, h, n, c), k, v (B, h, m, c) float32 integers of int8, sight (B, n) -> (B, h, n, c) integers of int8.
+def attend(q: Tensor, k: Tensor, v: Tensor, hidden: Tensor | None) -> Tensor:
+    """q (B, h, n, c), k, v (B, h, m, c) float32 integers of int8 -> (B, h, n, c) integers of int8.
 
-    Weights are (t * t) >> 10 with t = max(255 - ((best - score) >> 5), 0): 63 at the best score, 0 far below it.
+    hidden (B, 1, n, m): which of the m are not seen, None if all are. Weights are (t * t) >> 10 with
+    t = max(255 - ((best - score) >> 5), 0): 63 at the best score, 0 far below it.
     """
-    hidden = torch.arange(k.shape[2], device=k.device) >= sight[:, None, :, None]
-    score = (q @ k.transpose(-1, -2)).masked_fill_(hidden, -(2.0**24))  # (B, h, n, m)
+    score = (q * 2.0**-SCORE_SHIFT) @ k.transpose(-1, -2)  # (B, h, n, m), multiples of 2**-5 below 2**15
+    if hidden is not None:
+        score.masked_fill_(hidden, -(2.0**20))
     best = score.amax(-1, keepdim=True)
-    t = score.sub_(best).mul_(-(2.0**-SCORE_SHIFT)).floor_().neg_().add_(SCORE_TOP).clamp_min_(0)
+    t = score.sub_(best.sub_(SCORE_TOP)).ceil_().clamp_min_(0)
     e = t.mul_(t).mul_(2.0**-10).floor_()
-    total = (e @ v).double()
+    total = (e @ v).double()  # (B, h, n, c)
     weight = e.sum(-1, keepdim=True).double()
-    return torch.floor((2 * total + weight) / (2 * weight)).float()
+    return total.mul_(2).add_(weight).div_(2 * weight).floor_().float()

@@ -8,16 +8,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dqcodec.prior.fixed_point import INT8_MAX
 from dqcodec.prior.integer_network import IntegerLayer, IntegerNetwork
 from dqcodec.prior.integers import attend, normalise, to_int8
-
-_SCORES = 1 << 21  # attention scores of tiles taken together
+from dqcodec.prior.places import Places
 
 
 class Memory:
-    """Keys and values of some tiles for every layer of both stacks, (tiles, heads, slots, c) int8 each.
+    """Keys and values of some tiles for every layer of both stacks, (tiles, heads, slots, c) each.
 
-    Slot 0 of each tile is the beginning, with the class `label`.
+    Slot 0 of each tile is the beginning, with the class `label`. Integers of int8: as float32, which attention
+    computes in, or while the memory is packed, as int8.
     """
 
     def __init__(self, network: IntegerNetwork, tiles: int, label: int = 0):
@@ -33,13 +34,27 @@ class Memory:
     def _empty(self, slots: int) -> Tensor:
         config = self.network.config
         shape = (self.tiles, config.heads, slots, config.dim // config.heads)
-        return torch.zeros(shape, dtype=torch.int8, device=self.network.device)
+        # numpy takes the zeros from the system, at no cost until they are touched.
+        return torch.from_numpy(np.zeros(shape, np.float32)).to(self.network.device)
 
     def fork(self) -> Memory:
         """A memory that begins with the same slots."""
         other = copy(self)
         other._keys, other._values = ([x.clone() for x in cache] for cache in (self._keys, self._values))
         return other
+
+    def pack(self) -> None:
+        """Take a quarter of the room until `unpack`; nothing else may be asked of a packed memory."""
+        self._convert(torch.int8)
+
+    def unpack(self) -> None:
+        """Be ready for use again."""
+        self._convert(torch.float32)
+
+    def _convert(self, dtype: torch.dtype) -> None:
+        for cache in (self._keys, self._values):
+            for i, old in enumerate(cache):
+                cache[i] = old.to(dtype)
 
     def reserve(self, slots: int) -> None:
         """Make room for `slots` slots in each tile."""
@@ -55,85 +70,41 @@ class Memory:
         tile, slot, sight (n,): where they lie and how many slots they see. Returns normalised outputs
         (n, d) int8, from which maps are predicted.
         """
-        at = _Places(tile, slot, sight, h.device)
+        at = Places(tile, sight, self.tiles, self.network)
+        places = at.memory_rows(slot, self._keys[0].shape[2])
+        h = at.sorted(h)
         depth = len(self.network.position_stack)
         for i, layer in enumerate(self.network.position_stack):
-            self._store(i, layer, normalise(h), at)
+            self._store(i, layer, normalise(h), places)
             h = self._layer(i, layer, h, at)
         out = normalise(h)
         for i, layer in enumerate(self.network.content_stack):
-            self._store(depth + i, layer, out, at)
-        return out
+            self._store(depth + i, layer, out, places)
+        return at.as_given(out)
 
     def ask(self, h: Tensor, tile: np.ndarray, sight: np.ndarray) -> Tensor:
         """Run the Content-Transformer on queries' streams h (n, d); returns normalised outputs (n, d) int8."""
-        at = _Places(tile, None, sight, h.device)
+        at = Places(tile, sight, self.tiles, self.network)
+        h = at.sorted(h)
         depth = len(self.network.position_stack)
         for i, layer in enumerate(self.network.content_stack):
             h = self._layer(depth + i, layer, h, at)
-        return normalise(h)
+        return at.as_given(normalise(h))
 
-    def _store(self, i: int, layer: IntegerLayer, source: Tensor, at: _Places) -> None:
-        kv = to_int8(layer.key_value(source)).view(len(source), 2, self._keys[i].shape[1], -1)
-        self._keys[i][at.tile, :, at.slot] = kv[:, 0]
-        self._values[i][at.tile, :, at.slot] = kv[:, 1]
+    def _store(self, i: int, layer: IntegerLayer, source: Tensor, places: Tensor) -> None:
+        kv = layer.key_value(source).clamp_(-INT8_MAX, INT8_MAX)  # (n, 2 d)
+        for cache, part in zip((self._keys[i], self._values[i]), kv.chunk(2, 1), strict=True):
+            cache.view(-1, cache.shape[3]).index_copy_(0, places, part.reshape(-1, cache.shape[3]))
 
-    def _layer(self, i: int, layer: IntegerLayer, h: Tensor, at: _Places) -> Tensor:
+    def _layer(self, i: int, layer: IntegerLayer, h: Tensor, at: Places) -> Tensor:
+        """Stream h (n, d) after a layer; h is sorted by tile."""
         heads = self._keys[i].shape[1]
-        q = to_int8(layer.query(normalise(h))).float().view(len(h), heads, -1)  # (n, h, c)
-        mixed = torch.empty_like(q)
-        for part in at.parts(heads):
-            tiles = part.tiles
-            padded = q.new_zeros(len(tiles), part.width, heads, q.shape[2])
-            padded[part.tile, part.rank] = q[part.row]
-            sight = torch.ones(len(tiles), part.width, dtype=torch.int64, device=h.device)
-            sight[part.tile, part.rank] = part.sight
-            k, v = (cache[i][:, :, : part.slots] for cache in (self._keys, self._values))
-            if len(tiles) < self.tiles or not part.in_order:
-                k, v = k[tiles], v[tiles]
-            got = attend(padded.transpose(1, 2), k.float(), v.float(), sight)  # (tiles, h, width, c)
-            mixed[part.row] = got.transpose(1, 2)[part.tile, part.rank]
-        return layer.finish(h, to_int8(mixed.flatten(1)))
-
-
-class _Part:
-    """Tiles whose attention is computed at once: rows of the call, their tile (within the part), their rank in it."""
-
-    def __init__(self, row, tiles, tile, rank, sight, device):
-        self.width, self.slots = int(rank.max()) + 1, int(sight.max())
-        self.in_order = bool((np.diff(tiles) > 0).all())
-        self.row, self.tiles, self.tile, self.rank, self.sight = (
-            torch.from_numpy(a).to(device) for a in (row, tiles, tile, rank, sight))
-
-
-class _Places:
-    """Where the rows of one call lie: tile, slot (None for queries) and sight, (n,)."""
-
-    def __init__(self, tile: np.ndarray, slot: np.ndarray | None, sight: np.ndarray, device: torch.device):
-        self._tile, self._sight, self._device = tile, sight, device
-        self.tile = torch.from_numpy(tile).to(device)
-        self.slot = None if slot is None else torch.from_numpy(slot).to(device)
-        self._parts: list[_Part] | None = None
-
-    def parts(self, heads: int) -> list[_Part]:
-        """Tiles of like numbers of rows together, so that little is padded, and no more than fits the cache."""
-        if self._parts is None:
-            self._parts = list(self._split(heads))
-        return self._parts
-
-    def _split(self, heads: int):
-        order = np.argsort(self._tile, kind="stable")
-        tiles, first, count = np.unique(self._tile[order], return_index=True, return_counts=True)
-        by_size = np.argsort(-count, kind="stable")
-        start = 0
-        while start < len(tiles):
-            most = count[by_size[start]]
-            fit = max(1, _SCORES // (heads * most * int(self._sight.max())))
-            # A tile with less than half the rows of the first is better off in another part.
-            similar = int((count[by_size[start:]] * 2 >= most).sum())
-            chosen = np.sort(by_size[start : start + min(fit, similar)])
-            rows = np.concatenate([order[first[t] : first[t] + count[t]] for t in chosen])
-            local = np.repeat(np.arange(len(chosen)), count[chosen])
-            rank = np.concatenate([np.arange(count[t]) for t in chosen])
-            yield _Part(rows, tiles[chosen], local, rank, self._sight[rows], self._device)
-            start += len(chosen)
+        q = layer.query(normalise(h)).clamp_(-INT8_MAX, INT8_MAX)  # (n, d)
+        mixed = []
+        for part in at.parts:
+            k, v = (cache[i][part.tiles, :, : part.slots] for cache in (self._keys, self._values))
+            padded = part.pad(q).view(len(k), part.width, heads, -1)
+            got = attend(padded.transpose(1, 2), k, v, part.hidden)  # (tiles, h, width, c)
+            mixed.append(part.crop(got.transpose(1, 2).flatten(2).flatten(0, 1)))
+        mixed = mixed[0] if at.whole else torch.cat(mixed).index_select(0, at.rows_in_parts)
+        return layer.finish(h, to_int8(mixed))

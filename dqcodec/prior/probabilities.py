@@ -9,7 +9,7 @@ from torch import Tensor
 from dqcodec.bitstream.frequencies import TOTAL
 from dqcodec.prior.fixed_point import EXP_SIZE, LOGIT, MAP_HIGH, MAP_LOW
 
-_ROWS = 256  # taken at once: what is computed for them then stays in the cache
+_ROWS = 128  # taken at once: what is computed for them then stays in the cache
 
 
 def exp_table() -> np.ndarray:
@@ -36,8 +36,8 @@ def code_frequencies(z: Tensor, table: Tensor) -> np.ndarray:
         best = part.amax(1, keepdim=True)
         gap = (best - part).clamp_max_(EXP_SIZE - 1).to(torch.int32)
         e = table.index_select(0, gap.flatten()).view(gap.shape).double()
-        f = torch.floor(e * (TOTAL - size) / e.sum(1, keepdim=True)).add_(1)
-        f = f.cpu().numpy()
+        total = e.sum(1, keepdim=True)
+        f = e.mul_(TOTAL - size).div_(total).floor_().add_(1).cpu().numpy()
         # numpy promises the first of equal maxima, which torch does not.
         where = part.cpu().numpy().argmax(1)
         f[np.arange(len(f)), where] += TOTAL - f.sum(1)

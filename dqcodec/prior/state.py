@@ -96,6 +96,7 @@ class ImageState:
         self._starts = np.append(cuts, len(turn))
         self._chunks = chunk_of[self._rows.tile[cuts]]
         self._step, self._chunk, self._remembered = step, -1, 0
+        self._coarser = [self._grid(s, self.known.codes) for s in range(step)]
         side = ladder.side(step)
         self._row_of_cell = np.full(levels.size * side * side, -1)
         self._row_of_cell[self._rows.cell] = np.arange(len(self._rows))
@@ -128,11 +129,12 @@ class ImageState:
         part = slice(int(self._starts[group]), int(self._starts[group + 1]))
         self._remember_up_to(part.start)
         self._enter(int(self._chunks[group]))
-        self._queries, self._from = self._embed(part, self._grids(self.known.codes), None), part.start
+        grids = [*self._coarser, self._grid(self._step, self.known.codes)]
+        self._queries, self._from = self._embed(part, grids, None), part.start
 
-    def _grids(self, codes: tuple[np.ndarray, ...]) -> list[np.ndarray]:
+    def _grid(self, step: int, codes: tuple[np.ndarray, ...]) -> np.ndarray:
         levels = np.minimum(self.known.levels, self._step)
-        return [context.content_grid(self.config.ladder, s, levels, codes[s]) for s in range(self._step + 1)]
+        return context.content_grid(self.config.ladder, step, levels, codes[step])
 
     def _enter(self, chunk: int) -> None:
         """Make room in the chunk's memory; what the last step leaves in another chunk's is not needed again."""
@@ -141,6 +143,11 @@ class ImageState:
         if self._chunk >= 0 and self._step + 1 == len(self.config.ladder):
             self._memories[self._chunk] = None
         self._chunk = chunk
+        for other in self._memories:
+            if other is self._memories[chunk]:
+                other.unpack()
+            elif other is not None:
+                other.pack()
         in_chunk = self._rows.tile // CHUNK == chunk
         self._memories[chunk].reserve(int(self._rows.memory_sight[in_chunk].max(initial=1)))
 
@@ -176,7 +183,7 @@ class ImageState:
         turns = np.flatnonzero(self._chunks == chunk)
         part = slice(int(self._starts[turns[0]]), int(self._starts[turns[-1] + 1]))
         codes = self.known.complete.codes
-        grids = self._grids(codes)
+        grids = [*self._coarser, self._grid(self._step, codes)]
         pieces = [slice(a, min(a + _ROWS, part.stop)) for a in range(part.start, part.stop, _ROWS)]
         self._queries = torch.cat([self._embed(piece, grids, self._turns) for piece in pieces])
         self._remember(part, codes[self._step])

@@ -73,7 +73,7 @@ class Trainer(Loop):
             raise DataError(f"{folders.out}: already holds a run; add --resume to go on, or choose another --out")
         self.model = build_model(config).to(self.device, memory_format=torch.channels_last)
         if init is not None and not resume:
-            state = checkpoint.initial_weights(init, self.device, real=bool(config.train_only))
+            state = checkpoint.initial_weights(init, self.device, real=config.train_only == ("decoder",))
             # A decoder may get noise and residual blocks that it did not have; new blocks start as identity.
             new = ("decoder.noise.", "decoder.stages.")
             fresh = {k: v for k, v in self.model.state_dict().items() if k.startswith(new)}

@@ -162,9 +162,9 @@ def test_sixteen_pictures_at_once_give_what_each_gives_alone():
 
 
 def test_how_tiles_share_the_work_leaves_no_trace(model, expected, monkeypatch):
-    from dqcodec.prior import memory, probabilities
+    from dqcodec.prior import places, probabilities
 
-    monkeypatch.setattr(memory, "_SCORES", 1000)
+    monkeypatch.setattr(places, "SCORES", 1000)
     monkeypatch.setattr(state, "_ROWS", 7)
     monkeypatch.setattr(probabilities, "_ROWS", 5)
     assert equal(trace(model, TOKENS), expected)
