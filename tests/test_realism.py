@@ -16,7 +16,7 @@ from dqcodec.eval import codecs
 from dqcodec.models.dqvae import DQVAE
 from dqcodec.training import checkpoint
 from dqcodec.training.config import DataConfig, LossConfig, TrainConfig
-from dqcodec.training.export import export_decoder
+from dqcodec.training.export import export_networks
 from dqcodec.training.trainer import RunFolders, Trainer
 from dqcodec.weights import load, model_file, registry
 from dqcodec.weights.realism import DECODER, dial_tensors
@@ -40,9 +40,10 @@ def model(tmp_path):
     plain, real = states()
     model_file.write(tmp_path / "plain.safetensors", SMALL, plain, TABLES, {})
     run = tmp_path / "run"
-    checkpoint.save(run, {"config": {"mode": "codec", "model": NOISY.to_dict()}, "ema": real, "step": 7, "elapsed": 1})
-    export_decoder(run, tmp_path / "plain.safetensors", tmp_path / "dial.safetensors", realism=0.75)
-    export_decoder(run, tmp_path / "plain.safetensors", tmp_path / "real.safetensors")
+    config = {"mode": "codec", "model": NOISY.to_dict(), "train_only": ("decoder",)}
+    checkpoint.save(run, {"config": config, "ema": real, "step": 7, "elapsed": 1})
+    export_networks(run, tmp_path / "plain.safetensors", tmp_path / "dial.safetensors", realism=0.75)
+    export_networks(run, tmp_path / "plain.safetensors", tmp_path / "real.safetensors")
     return str(tmp_path / "dial.safetensors")
 
 
@@ -53,6 +54,22 @@ def file(model):
 
 def decoded(data, **how) -> np.ndarray:
     return np.asarray(dqcodec.decompress(data, **how)).astype(int)
+
+
+def test_networks_trained_around_the_codebooks_replace_the_models_own(tmp_path, model):
+    """Encoder, router and decoder come from the run, tables and codebooks stay, and with them the fingerprint."""
+    plain = load(str(tmp_path / "plain.safetensors"))
+    state = {k: v.clone() for k, v in plain.vae.state_dict().items()}
+    for name in ("encoder.", "router.", "decoder."):
+        state[next(k for k in state if k.startswith(name))] += 0.5
+    run, output = tmp_path / "around", tmp_path / "around.safetensors"
+    config = {"mode": "codec", "model": SMALL.to_dict(), "train_only": ("encoder", "router", "decoder")}
+    checkpoint.save(run, {"config": config, "ema": state, "step": 9, "elapsed": 1})
+    assert export_networks(run, Path(model), output) == plain.fingerprint
+    new = load(str(output)).vae.state_dict()
+    assert all(torch.equal(new[k], v.half().float() if not k.startswith("quantizer.") else v) for k, v in state.items())
+    with pytest.raises(DataError, match="decoder alone"):
+        export_networks(run, Path(model), output, realism=0.5)
 
 
 def test_both_ends_are_the_two_decoders(model, file):

@@ -39,10 +39,10 @@ def write(folder, name="small", seed=0, change=None):
 def test_package_ships_a_default_model_with_a_card_within_40_mb():
     folder = registry._folders()[0]
     assert available()[0] == "default"
-    assert sum(p.stat().st_size for p in folder.glob("*.safetensors")) <= 40e6
-    for path in folder.glob("*.safetensors"):
-        card = path.with_suffix(".md").read_text()
-        assert load(path.stem).fingerprint.hex() in card, f"the card of {path.stem} is of another model"
+    assert sum(p.stat().st_size for p in folder.glob("*.safetensors*")) <= 40e6
+    for name in available():
+        card = (folder / f"{name}.md").read_text()
+        assert load(name).fingerprint.hex() in card, f"the card of {name} is of another model"
 
 
 def test_model_is_found_by_the_fingerprint_of_a_file(models):
@@ -83,7 +83,8 @@ def test_unknown_broken_and_forged_models_are_named(models):
 
 
 @pytest.mark.parametrize("name, mark, commit, digest", [("first", "d1b6977f", "27df192", "f6eaed78f1fad419"),
-                                                        ("second", "c7dfc949", "741fc8d", "62c7adc169f34ab0")])
+                                                        ("second", "c7dfc949", "741fc8d", "62c7adc169f34ab0"),
+                                                        ("third", "78d56b68", "a7cdd7a", "a552e96cd6011dd4")])
 def test_files_of_superseded_models_still_decode_to_the_same_tokens(name, mark, commit, digest):
     data = (Path(__file__).parent / "vectors" / "models" / f"{name}.dq").read_bytes()  # written by dqcodec `commit`
     assert find(bytes.fromhex(mark)).name == name
@@ -93,9 +94,9 @@ def test_files_of_superseded_models_still_decode_to_the_same_tokens(name, mark, 
     assert dqcodec.decompress(data).size == (451, 300)
 
 
-def retired(models, *how):
+def retired(models, *how, output="old.safetensors"):
     return CliRunner().invoke(cli, ["train", "retire", str(models / "small.safetensors"), "--output",
-                                    str(models / "old.safetensors"), *map(str, how)])
+                                    str(models / output), *map(str, how)])
 
 
 def test_a_retired_model_decodes_as_before_and_refuses_to_encode(models):
@@ -109,6 +110,20 @@ def test_a_retired_model_decodes_as_before_and_refuses_to_encode(models):
     assert np.abs(np.asarray(dqcodec.decompress(data, model="old")) - before).max() <= 2  # weights in 8 bits
     with pytest.raises(UnknownModelError, match="old is kept for its old files"):
         dqcodec.compress(picture, quality=70, model="old")
+
+
+def test_a_packed_model_is_smaller_and_the_same(models):
+    mark = write(models)
+    plain, packed = retired(models), retired(models, output="packed.safetensors.xz")
+    assert plain.exit_code == packed.exit_code == 0, packed.output
+    old, new = models / "old.safetensors", models / "packed.safetensors.xz"
+    assert new.stat().st_size < old.stat().st_size
+    assert registry.read_header(new)["fingerprint"] == mark.hex() and "packed" in available()
+    a, b = model_file.read_tensors(old), model_file.read_tensors(new)
+    assert a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) for k in a)
+    new.write_bytes(new.read_bytes()[:-40])
+    with pytest.raises(UnknownModelError, match="packed"):
+        load("packed")
 
 
 def test_a_retired_model_may_borrow_the_decoder_of_a_newer_one_with_its_codebooks(models):

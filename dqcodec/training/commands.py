@@ -82,32 +82,32 @@ def _train(trainer, speed: str, unit: str, figures: tuple[str, ...]) -> None:
 
 @train_group.command("export")
 @click.option("--run", "folder", required=True, type=PATH, help="Folder of a finished or running training.")
-@click.option("--vae", type=PATH, help="For a run of a prior or a decoder alone: the model file to put it into.")
+@click.option("--vae", type=PATH, help="For a run of a prior or with frozen codebooks: the model file to put it into.")
 @click.option("--data", multiple=True, type=PATH, help="For the run of a DQ-VAE: pictures whose codes fill the tables.")
 @click.option("--output", required=True, type=PATH, help="Model file to write, NAME.safetensors.")
 @click.option("--pictures", default=400, show_default=True, help="Pictures to count codes on.")
 @click.option("--realism", type=click.FloatRange(0, 1),
               help="For a decoder alone: keep the model's, make the run's the other end of a dial, set to this.")
 def export(folder, vae, data, output, pictures, realism) -> None:
-    """Make a model file from a run: a DQ-VAE with frequency tables, or a model file with a new prior or decoder."""
+    """Make a model file from a run: a DQ-VAE with frequency tables, or a model file with a new prior or new networks."""
     from dqcodec.training import checkpoint
-    from dqcodec.training.export import export_decoder, export_model, export_prior
+    from dqcodec.training.export import export_networks, export_model, export_prior
 
     if (vae is None) == (not data):
-        raise click.UsageError("give --data for the run of a DQ-VAE, or --vae for that of a prior or a decoder")
+        raise click.UsageError("give --data for the run of a DQ-VAE, or --vae for that of a prior or one with frozen codebooks")
     if vae is None:
         mark = export_model(folder, list(data), output, pictures)
     else:
         of_prior = "prior" in checkpoint.load(folder)
         if of_prior and realism is not None:
             raise click.UsageError(f"--realism is for a decoder; {folder} is the run of a prior")
-        mark = export_prior(folder, vae, output) if of_prior else export_decoder(folder, vae, output, realism)
+        mark = export_prior(folder, vae, output) if of_prior else export_networks(folder, vae, output, realism)
     click.echo(f"{output}: fingerprint {mark.hex()}")
 
 
 @train_group.command("retire")
 @click.argument("model", type=PATH)
-@click.option("--output", required=True, type=PATH, help="Model file to write; may be MODEL itself.")
+@click.option("--output", required=True, type=PATH, help="Model file to write, NAME.safetensors, or NAME.safetensors.xz for a packed one.")
 @click.option("--decoder-of", "lender", type=PATH, help="Newer model file with the same codebooks, in the folder of "
               "--output; its decoder serves both.")
 def retire(model, output, lender) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.numpy import load_file
 
 from dqcodec.bitstream.frequencies import quantise_counts
 from dqcodec.bitstream.static_tables import StaticTables
@@ -70,7 +69,7 @@ def export_prior(run: Path, vae: Path, output: Path) -> bytes:
     header = read_header(vae)
     dial = None
     if loaded.dial is not None:
-        dial = (loaded.dial.default, {k: v for k, v in load_file(vae).items() if k.startswith(REALISM)})
+        dial = (loaded.dial.default, {k: v for k, v in model_file.read_tensors(vae).items() if k.startswith(REALISM)})
     notes = {k: v for k, v in header.items() if k not in ("config", "fingerprint", "prior", "realism")}
     notes |= {"vae": state["vae"], "prior_steps": str(state["step"]), "prior_hours": f"{state['elapsed'] / 3600:.2f}"}
     cache = load_or_encode(run / TOKENS, vae, [], Views())
@@ -80,34 +79,39 @@ def export_prior(run: Path, vae: Path, output: Path) -> bytes:
     return model_file.write(output, loaded.config, plain, list(loaded.tables.tables), notes, prior, dial)
 
 
-def export_decoder(run: Path, model: Path, output: Path, realism: float | None = None) -> bytes:
-    """Write `output`, the model file `model` with the decoder of `run` (averaged weights), a training of the
-    decoder alone; returns the fingerprint, which stays.
+def export_networks(run: Path, model: Path, output: Path, realism: float | None = None) -> bytes:
+    """Write `output`, the model file `model` with the networks that `run` trained (averaged weights), a training that
+    left the codebooks alone; returns the fingerprint, which stays.
 
-    realism: None to replace the model's decoder (of a model with a dial the plain one, and the dial goes); a number
-    to keep it and make the run's the other end of a dial, which stands at that number unless it is turned. Raises
-    DataError if the run was on other tokens.
+    realism: None to replace the model's networks (of a model with a dial the plain decoder, and the dial goes); for a
+    training of the decoder alone a number, to keep the model's and make the run's the other end of a dial, which stands
+    at that number unless it is turned. Raises DataError if the run was on other tokens or is none of the decoder alone.
     """
     state = checkpoint.load(run)
     loaded, header = Model.read(model), read_header(model)
     old, new = loaded.vae.state_dict(), state["ema"]
     books = [k for k in old if k.startswith(QUANTIZER) and not k.endswith(model_file.TRAINING_ONLY)]
     if any(k not in new or not torch.equal(old[k], new[k].float()) for k in books):
-        raise DataError(f"{run}: its codebooks are not those of {model}; it was not a training of the decoder alone")
-    merged = {k: v for k, v in old.items() if not k.startswith(DECODER)}
-    merged |= {k: v for k, v in new.items() if k.startswith(DECODER)}
+        raise DataError(f"{run}: its codebooks are not those of {model}; they were trained as well")
+    trained = tuple(f"{name}." for name in state["config"]["train_only"])
+    alone = trained == (DECODER,)
+    merged = {k: v for k, v in old.items() if not k.startswith(trained)}
+    merged |= {k: v for k, v in new.items() if k.startswith(trained)}
     dial = None
     if realism is not None:
+        if not alone:
+            raise DataError(f"{run}: not a training of the decoder alone, which --realism is for")
         before = loaded.plain.vae.state_dict()
         # A weight that only the run has, of noise, is 0 at the other end.
         merged |= {k: before.get(k, torch.zeros_like(v)) for k, v in new.items() if k.startswith(DECODER)}
         dial = (realism, dial_tensors(merged, new))
     notes = {k: v for k, v in header.items() if k not in ("config", "fingerprint", "prior", "realism")}
-    notes |= {"decoder_steps": str(state["step"]), "decoder_hours": f"{state['elapsed'] / 3600:.2f}"}
+    part = "decoder_" if alone else ""
+    notes |= {f"{part}steps": str(state["step"]), f"{part}hours": f"{state['elapsed'] / 3600:.2f}"}
     prior = None
     if loaded.prior is not None:
-        tensors = {k.removeprefix(PRIOR): v for k, v in load_file(model).items() if k.startswith(PRIOR)}
-        prior = (loaded.prior.config, tensors)
+        integers = {k: v for k, v in model_file.read_tensors(model).items() if k.startswith(PRIOR)}
+        prior = (loaded.prior.config, {k.removeprefix(PRIOR): v for k, v in integers.items()})
     config = CodecConfig.from_dict(state["config"]["model"])
     return model_file.write(output, config, merged, list(loaded.tables.tables), notes, prior, dial)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import lzma
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.numpy import load_file, save_file
+from safetensors import numpy as safetensors
 
 from dqcodec.bitstream.code_model import CodeModel
 from dqcodec.bitstream.static_tables import StaticTables
@@ -21,7 +22,7 @@ from dqcodec.prior.integer_network import IntegerNetwork
 from dqcodec.weights.eight_bits import packed, unpacked
 from dqcodec.weights.fingerprint import PRIOR, QUANTIZER, TABLES, fingerprint
 from dqcodec.weights.realism import DECODER, REALISM, Dial
-from dqcodec.weights.registry import read_header
+from dqcodec.weights.registry import PACKED, SUFFIX, name_of, opened, read_header
 
 ENCODING = ("encoder.", "router.")
 EIGHT_BITS = "int8."  # before a weight that is kept in 8 bits
@@ -78,9 +79,9 @@ class Model:
         """Read a model file; raises UnknownModelError if it is broken or not what it says it is."""
         header = read_header(path)
         try:
-            tensors = load_file(path)
+            tensors = read_tensors(path)
             if LENDER in header:
-                header = _borrow(path.with_name(header[LENDER] + ".safetensors"), header, tensors)
+                header = _borrow(path.with_name(header[LENDER] + SUFFIX), header, tensors)
             tensors |= unpacked(tensors, EIGHT_BITS)
             tensors = {k: v for k, v in tensors.items() if not k.startswith(EIGHT_BITS)}
             config = CodecConfig.from_dict(json.loads(header["config"]))
@@ -105,7 +106,7 @@ class Model:
             raise UnknownModelError(f"{path}: broken model file ({str(error).splitlines()[0]})") from error
         if computed.hex() != header["fingerprint"]:
             raise UnknownModelError(f"{path}: codebooks, tables or prior differ from the fingerprint in its header")
-        model = cls(path.stem, config, vae, StaticTables(config.ladder, computed, tables), prior,
+        model = cls(name_of(path), config, vae, StaticTables(config.ladder, computed, tables), prior,
                     tuple(json.loads(header.get("cost_ratio", "[]"))), dial, encodes)
         return model.at(dial.default if dial else None)
 
@@ -150,13 +151,13 @@ def retire(path: Path, output: Path, lender: Path | None = None) -> None:
     Its decoder is kept in 8 bits; or not at all with `lender`, a newer model file with the same codebooks, whose
     decoder then serves both. That must stay in one folder with `output`. Raises DataError if the codebooks differ.
     """
-    tensors, header = load_file(path), read_header(path)
+    tensors, header = read_tensors(path), read_header(path)
     kept = {k: v for k, v in tensors.items() if not k.startswith((*ENCODING, DECODER, REALISM))}
     if lender is None:
         kept |= packed({k: v for k, v in tensors.items() if k.startswith(DECODER)}, EIGHT_BITS)
         kept |= {k: v for k, v in tensors.items() if k.startswith((REALISM, EIGHT_BITS))}
     else:
-        header = header | {LENDER: lender.stem}
+        header = header | {LENDER: name_of(lender)}
         try:
             _borrow(lender, header, dict(kept))
         except ValueError as error:
@@ -169,7 +170,7 @@ def _borrow(lender: Path, header: dict[str, str], tensors: dict[str, np.ndarray]
 
     Raises ValueError if the models' codebooks or predictors differ.
     """
-    lent, its = load_file(lender), read_header(lender)
+    lent, its = read_tensors(lender), read_header(lender)
     books = {k for k in (*tensors, *lent) if k.startswith(QUANTIZER)}
     if any(k not in tensors or k not in lent or not np.array_equal(tensors[k], lent[k]) for k in books):
         raise ValueError(f"its codebooks are not those of {lender.name}, whose decoder it wants")
@@ -177,10 +178,19 @@ def _borrow(lender: Path, header: dict[str, str], tensors: dict[str, np.ndarray]
     return header | {k: its[k] for k in ("config", "realism") if k in its}
 
 
+def read_tensors(path: Path) -> dict[str, np.ndarray]:
+    """Tensors of a model file, packed or not."""
+    with opened(path) as f:
+        return safetensors.load(f.read())
+
+
 def write_tensors(path: Path, tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
-    """Write a safetensors file, whole or not at all."""
+    """Write a model file, whole or not at all; packed if its name says so."""
+    data = safetensors.save({k: np.ascontiguousarray(v) for k, v in tensors.items()}, metadata)
+    if path.name.endswith(PACKED):
+        data = lzma.compress(data, preset=9 | lzma.PRESET_EXTREME)
     temporary = path.with_suffix(".part")
-    save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, temporary, metadata)
+    temporary.write_bytes(data)
     temporary.replace(path)
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import lzma
 import os
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from dqcodec.errors import UnknownModelError
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from dqcodec.weights.model_file import Model
 
 VARIABLE = "DQCODEC_MODELS"
+SUFFIX, PACKED = ".safetensors", ".safetensors.xz"  # of model files; the second is the first, compressed by xz
 FOR_OLD_FILES = ("first", "second")  # superseded models that stay so that their files decode
 
 
@@ -25,9 +27,14 @@ def _folders() -> list[Path]:
 def _files() -> dict[str, Path]:
     files: dict[str, Path] = {}
     for folder in _folders():
-        for path in sorted(folder.glob("*.safetensors")):
-            files.setdefault(path.stem, path)
+        for path in sorted([*folder.glob("*" + SUFFIX), *folder.glob("*" + PACKED)]):
+            files.setdefault(name_of(path), path)
     return files
+
+
+def name_of(path: Path) -> str:
+    """Name of the model in a file."""
+    return path.name.removesuffix(PACKED).removesuffix(SUFFIX)
 
 
 def available() -> list[str]:
@@ -38,20 +45,25 @@ def available() -> list[str]:
 def read_header(path: Path) -> dict[str, str]:
     """Metadata of a model file, without reading its tensors."""
     try:
-        with path.open("rb") as f:
+        with opened(path) as f:
             size = int.from_bytes(f.read(8), "little")
             if not 0 < size < 1 << 20:
                 raise ValueError("header size out of range")
             return json.loads(f.read(size))["__metadata__"]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, EOFError, lzma.LZMAError) as error:
         raise UnknownModelError(f"{path}: not a dqcodec model file ({error})") from error
+
+
+def opened(path: Path) -> BinaryIO:
+    """A model file, open for reading, unpacked if it is packed."""
+    return lzma.open(path) if path.name.endswith(PACKED) else path.open("rb")
 
 
 def _path(name: str) -> Path:
     files = _files()
     if name in files:
         return files[name]
-    if name.endswith(".safetensors") and Path(name).is_file():
+    if name.endswith((SUFFIX, PACKED)) and Path(name).is_file():
         return Path(name)
     raise UnknownModelError(
         f"no model {name!r}; there are: {', '.join(available()) or 'none'} "
@@ -75,7 +87,7 @@ def find(fingerprint: bytes) -> Model:
     """The model whose fingerprint a file carries. Raises UnknownModelError if there is none."""
     for path in _files().values():
         if read_header(path).get("fingerprint") == fingerprint.hex():
-            return load(str(path) if path.stem not in _files() else path.stem)
+            return load(name_of(path))
     raise UnknownModelError(
         f"the file was made with model {fingerprint.hex()}, which is not at hand; name its "
         f".safetensors file with --model, or put it into a folder named in {VARIABLE}"
