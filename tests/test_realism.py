@@ -57,7 +57,8 @@ def decoded(data, **how) -> np.ndarray:
 
 
 def test_networks_trained_around_the_codebooks_replace_the_models_own(tmp_path, model):
-    """Encoder, router and decoder come from the run, tables and codebooks stay, and with them the fingerprint."""
+    """Encoder, router and plain decoder come from the run, tables and codebooks stay, with them the fingerprint, and
+    the dial leads as far as before."""
     plain = load(str(tmp_path / "plain.safetensors"))
     state = {k: v.clone() for k, v in plain.vae.state_dict().items()}
     for name in ("encoder.", "router.", "decoder."):
@@ -66,8 +67,11 @@ def test_networks_trained_around_the_codebooks_replace_the_models_own(tmp_path, 
     config = {"mode": "codec", "model": SMALL.to_dict(), "train_only": ("encoder", "router", "decoder")}
     checkpoint.save(run, {"config": config, "ema": state, "step": 9, "elapsed": 1})
     assert export_networks(run, Path(model), output) == plain.fingerprint
-    new = load(str(output)).vae.state_dict()
+    end, new = load(str(output)).at(1.0).vae.state_dict(), load(str(output)).plain.vae.state_dict()
     assert all(torch.equal(new[k], v.half().float() if not k.startswith("quantizer.") else v) for k, v in state.items())
+    before = load(model)
+    for k, v in before.at(1.0).vae.state_dict().items():
+        assert torch.allclose(end[k] - new[k], v - before.plain.vae.state_dict()[k], atol=1e-6)
     with pytest.raises(DataError, match="decoder alone"):
         export_networks(run, Path(model), output, realism=0.5)
 

@@ -89,12 +89,13 @@ def _train(trainer, speed: str, unit: str, figures: tuple[str, ...]) -> None:
 @click.option("--realism", type=click.FloatRange(0, 1),
               help="For a decoder alone: keep the model's, make the run's the other end of a dial, set to this.")
 def export(folder, vae, data, output, pictures, realism) -> None:
-    """Make a model file from a run: a DQ-VAE with frequency tables, or a model file with a new prior or new networks."""
+    """Make a model file from a run: a DQ-VAE with frequency tables, or a model file with new prior or networks."""
     from dqcodec.training import checkpoint
-    from dqcodec.training.export import export_networks, export_model, export_prior
+    from dqcodec.training.export import export_model, export_networks, export_prior
 
     if (vae is None) == (not data):
-        raise click.UsageError("give --data for the run of a DQ-VAE, or --vae for that of a prior or one with frozen codebooks")
+        raise click.UsageError("give --data for the run of a DQ-VAE, or --vae for that of a prior or one with frozen "
+                               "codebooks")
     if vae is None:
         mark = export_model(folder, list(data), output, pictures)
     else:
@@ -107,7 +108,8 @@ def export(folder, vae, data, output, pictures, realism) -> None:
 
 @train_group.command("retire")
 @click.argument("model", type=PATH)
-@click.option("--output", required=True, type=PATH, help="Model file to write, NAME.safetensors, or NAME.safetensors.xz for a packed one.")
+@click.option("--output", required=True, type=PATH, help="Model file to write: NAME.safetensors, or packed, "
+              "NAME.safetensors.xz.")
 @click.option("--decoder-of", "lender", type=PATH, help="Newer model file with the same codebooks, in the folder of "
               "--output; its decoder serves both.")
 def retire(model, output, lender) -> None:

@@ -67,9 +67,7 @@ def export_prior(run: Path, vae: Path, output: Path) -> bytes:
     network = DQTransformer(config)
     network.load_state_dict(state["ema"])
     header = read_header(vae)
-    dial = None
-    if loaded.dial is not None:
-        dial = (loaded.dial.default, {k: v for k, v in model_file.read_tensors(vae).items() if k.startswith(REALISM)})
+    dial = _dial(loaded, vae)
     notes = {k: v for k, v in header.items() if k not in ("config", "fingerprint", "prior", "realism")}
     notes |= {"vae": state["vae"], "prior_steps": str(state["step"]), "prior_hours": f"{state['elapsed'] / 3600:.2f}"}
     cache = load_or_encode(run / TOKENS, vae, [], Views())
@@ -79,31 +77,43 @@ def export_prior(run: Path, vae: Path, output: Path) -> bytes:
     return model_file.write(output, loaded.config, plain, list(loaded.tables.tables), notes, prior, dial)
 
 
+def _dial(loaded: Model, path: Path) -> tuple[float, dict[str, np.ndarray]] | None:
+    """Setting and tensors of the dial in a model file, None if it has none."""
+    if loaded.dial is None:
+        return None
+    return loaded.dial.default, {k: v for k, v in model_file.read_tensors(path).items() if k.startswith(REALISM)}
+
+
 def export_networks(run: Path, model: Path, output: Path, realism: float | None = None) -> bytes:
     """Write `output`, the model file `model` with the networks that `run` trained (averaged weights), a training that
     left the codebooks alone; returns the fingerprint, which stays.
 
-    realism: None to replace the model's networks (of a model with a dial the plain decoder, and the dial goes); for a
-    training of the decoder alone a number, to keep the model's and make the run's the other end of a dial, which stands
-    at that number unless it is turned. Raises DataError if the run was on other tokens or is none of the decoder alone.
+    realism: None to replace the model's networks. Of a model with a dial the decoder is the plain one; the dial goes
+    after a training of the decoder alone, else its difference stays, on top of the new decoder, for the next training
+    to start from. A number, for a training of the decoder alone, to keep the model's and make the run's the other end
+    of a dial, which stands at that number unless it is turned. Raises DataError if the run was on other tokens, or for
+    a number if it is none of the decoder alone.
     """
     state = checkpoint.load(run)
     loaded, header = Model.read(model), read_header(model)
-    old, new = loaded.vae.state_dict(), state["ema"]
+    old, new = loaded.plain.vae.state_dict(), state["ema"]
     books = [k for k in old if k.startswith(QUANTIZER) and not k.endswith(model_file.TRAINING_ONLY)]
     if any(k not in new or not torch.equal(old[k], new[k].float()) for k in books):
         raise DataError(f"{run}: its codebooks are not those of {model}; they were trained as well")
     trained = tuple(f"{name}." for name in state["config"]["train_only"])
     alone = trained == (DECODER,)
+    config = CodecConfig.from_dict(state["config"]["model"])
     merged = {k: v for k, v in old.items() if not k.startswith(trained)}
     merged |= {k: v for k, v in new.items() if k.startswith(trained)}
     dial = None
+    if not alone and realism is not None:
+        raise DataError(f"{run}: not a training of the decoder alone, which --realism is for")
+    if not alone and loaded.dial is not None:
+        config, merged = loaded.config, old | merged
+        dial = _dial(loaded, model)
     if realism is not None:
-        if not alone:
-            raise DataError(f"{run}: not a training of the decoder alone, which --realism is for")
-        before = loaded.plain.vae.state_dict()
         # A weight that only the run has, of noise, is 0 at the other end.
-        merged |= {k: before.get(k, torch.zeros_like(v)) for k, v in new.items() if k.startswith(DECODER)}
+        merged |= {k: old.get(k, torch.zeros_like(v)) for k, v in new.items() if k.startswith(DECODER)}
         dial = (realism, dial_tensors(merged, new))
     notes = {k: v for k, v in header.items() if k not in ("config", "fingerprint", "prior", "realism")}
     part = "decoder_" if alone else ""
@@ -112,7 +122,6 @@ def export_networks(run: Path, model: Path, output: Path, realism: float | None 
     if loaded.prior is not None:
         integers = {k: v for k, v in model_file.read_tensors(model).items() if k.startswith(PRIOR)}
         prior = (loaded.prior.config, {k.removeprefix(PRIOR): v for k, v in integers.items()})
-    config = CodecConfig.from_dict(state["config"]["model"])
     return model_file.write(output, config, merged, list(loaded.tables.tables), notes, prior, dial)
 
 
