@@ -96,6 +96,7 @@ def stage(run: Path) -> dict:
     state = checkpoint.load(run)
     data, last = state["config"]["data"], read_rows(run / "log.csv")[-50:]
     return {"name": run.name, "steps": state["step"], "batch": data["batch"], "crop": data["crop"],
+            "muon": state["config"]["optim"].get("muon", False), "frozen": bool(state["config"]["train_only"]),
             "hours": round(state["elapsed"] / 3600, 3), "bypass": state["config"]["model"].get("bypass", 0),
             "l1": sum(float(r["l1"]) for r in last) / len(last),
             "lpips_vgg": sum(float(r["lpips_vgg"]) for r in last) / len(last),
@@ -174,7 +175,8 @@ def card(results: dict, record: dict) -> str:
     facts = json.loads(PRIOR_FACTS.read_text())
     shape = model.prior.config
     lines = [f"  - {s['name']}: {s['steps']} steps of {s['batch']} crops of {s['crop']} px, {s['hours']:.2f} hours, "
-             f"bypass {s['bypass']}" for s in stages]
+             f"bypass {s['bypass']}{', codebooks frozen' if s.get('frozen') else ''}"
+             f"{', by Muon' if s.get('muon') else ''}" for s in stages]
     saved = ", ".join(f"{100 * r['saved']:.1f} % at {r['bpp']} bpp" for r in facts["rates"])
     bits = [f"| {name} | " + " | ".join(f"{row[c]:.3f}" if c in row else "" for c in
                                         ("uniform", "table", "float", "integer", "adapting")) + " |"
