@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 VARIABLE = "DQCODEC_MODELS"
 SUFFIX, PACKED = ".safetensors", ".safetensors.xz"  # of model files; the second is the first, compressed by xz
-FOR_OLD_FILES = ("first", "second")  # superseded models that stay so that their files decode
+FOR_OLD_FILES = ("first", "second", "third")  # superseded models that stay so that their files decode
 
 
 def _folders() -> list[Path]:
