@@ -36,7 +36,7 @@ CARD = """# Model card: default
 {stages}
   Hours and the LPIPS patches were changed during the first two stages (docs/experiments.md, section 2).
 - Loss: L1 + LPIPS-VGG (patches of 64x64) + commitment; random budget for each image; averaged
-  weights (EMA). Last training figures: L1 {l1:.4f}, LPIPS-VGG {lpips:.4f}.
+  weights (EMA).{last}
 {decoders}- Data: 2,277 photographs and some graphics, WebP quality 90, short side 256-416 pixels, of mixed licences,
   used for training only and not redistributed; retrain with one command for other terms. Few night, text
   and black-and-white pictures. Tables counted on 400 crops of the same pictures at random budgets.
@@ -162,7 +162,7 @@ def put(stages: list[dict], found: dict) -> list[dict]:
 def valid_table(stages: list[dict]) -> str:
     rows = [{**r, "step": f"{s['name']} {r['step']:.0f}"} for s in stages for r in s["valid"]]
     keys = [k for k in rows[-1] if k.startswith(("psnr", "lpips"))]
-    return markdown(["step", *keys], [[r["step"], *(f"{r[k]:.3f}" for k in keys)] for r in rows])
+    return markdown(["step", *keys], [[r["step"], *(f"{r[k]:.3f}" if k in r else "" for k in keys)] for r in rows])
 
 
 def card(results: dict, record: dict) -> str:
@@ -177,6 +177,8 @@ def card(results: dict, record: dict) -> str:
     lines = [f"  - {s['name']}: {s['steps']} steps of {s['batch']} crops of {s['crop']} px, {s['hours']:.2f} hours, "
              f"bypass {s['bypass']}{', codebooks frozen' if s.get('frozen') else ''}"
              f"{', by Muon' if s.get('muon') else ''}" for s in stages]
+    last = "" if "l1" not in stages[-1] else (
+        f" Last training figures: L1 {stages[-1]['l1']:.4f}, LPIPS-VGG {stages[-1]['lpips_vgg']:.4f}.")
     saved = ", ".join(f"{100 * r['saved']:.1f} % at {r['bpp']} bpp" for r in facts["rates"])
     bits = [f"| {name} | " + " | ".join(f"{row[c]:.3f}" if c in row else "" for c in
                                         ("uniform", "table", "float", "integer", "adapting")) + " |"
@@ -185,7 +187,7 @@ def card(results: dict, record: dict) -> str:
         fingerprint=model.fingerprint.hex(), factors=list(model.config.factors), k=model.config.codebook_size,
         dim=model.config.code_dim, parameters=sum(p.numel() for p in model.vae.parameters()) / 1e6,
         megabytes=(ROOT / "dqcodec" / "weights" / "default.safetensors").stat().st_size / 1e6,
-        stages="\n".join(lines), l1=stages[-1]["l1"], lpips=stages[-1]["lpips_vgg"],
+        stages="\n".join(lines), last=last,
         flop=FLOP_PER_PIXEL * pixels["stages"] + decoder_flop * pixels["decoders"],
         decoders=decoder_lines(decoders) if model.dial else "- No adversarial phase.\n",
         realism=realism_section(json.loads(REALISM_FACTS.read_text()), model.dial.default) if model.dial else "",

@@ -87,7 +87,7 @@ def find(fingerprint: bytes) -> Model:
     """The model whose fingerprint a file carries. Raises UnknownModelError if there is none."""
     for path in _files().values():
         if read_header(path).get("fingerprint") == fingerprint.hex():
-            return load(name_of(path))
+            return _load(path)
     raise UnknownModelError(
         f"the file was made with model {fingerprint.hex()}, which is not at hand; name its "
         f".safetensors file with --model, or put it into a folder named in {VARIABLE}"
