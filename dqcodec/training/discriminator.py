@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dqcodec.training.perceptual import unit
+from dqcodec.training.perceptual import Lengths
 
 
 class PatchDiscriminator(nn.Module):
@@ -65,10 +66,17 @@ class FeatureDiscriminator(nn.Module):
 
         Logits of coarser blocks are repeated, so that each block has the same weight in a mean.
         """
-        scores = [head(unit(features[b]) * self.CHANNELS[b] ** 0.5).float().flatten(1)  # (B, h w)
-                  for b, head in zip(self.blocks, self.heads, strict=True)]
+        scores = [self._score(features[b], head) for b, head in zip(self.blocks, self.heads, strict=True)]
         most = max(score.shape[1] for score in scores)
         return torch.cat([score.repeat(1, most // score.shape[1]) for score in scores], 1)
+
+    @staticmethod
+    def _score(f: Tensor, head: nn.Sequential) -> Tensor:
+        """Logits (B, h w) of features (B, C, h, w). Their length is divided out after the first convolution has
+        made them few."""
+        first, rest = head[0], head[1:]
+        h = F.conv2d(f, first.weight) * (f.shape[1] ** 0.5 / Lengths.apply(f))
+        return rest(h + first.bias.view(-1, 1, 1)).float().flatten(1)
 
 
 def _initialise(module: nn.Module) -> None:

@@ -6,6 +6,7 @@ code because training must run on a machine that has only torch; evaluation uses
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -17,6 +18,7 @@ from dqcodec.errors import DataError
 
 VGG_FILE = "vgg16_features_fp16.safetensors"
 LINEAR_FILE = "lpips_lin_v0.1_vgg.safetensors"
+CACHED = 1 << 16  # numbers of a tensor that UnitGap and Lengths work on at a time on a CPU
 # VGG16 as (torchvision layer index, channels), "pool" between; a tap after each block.
 BLOCKS = (((0, 64), (2, 64)), ((5, 128), (7, 128)), ((10, 256), (12, 256), (14, 256)),
           ((17, 512), (19, 512), (21, 512)), ((24, 512), (26, 512), (28, 512)))
@@ -49,7 +51,7 @@ class LpipsVgg(nn.Module):
                 cin = cout
             self.blocks.append(convs)
         for i, key in enumerate(sorted(linear)):
-            self.register_buffer(f"linear{i}", linear[key].float().reshape(1, -1, 1, 1))
+            self.register_buffer(f"linear{i}", linear[key].float().flatten())
         self.register_buffer("shift", torch.tensor([-0.030, -0.088, -0.188]).view(1, 3, 1, 1))
         self.register_buffer("scale", torch.tensor([0.458, 0.448, 0.450]).view(1, 3, 1, 1))
         self.requires_grad_(False)
@@ -71,9 +73,8 @@ class LpipsVgg(nn.Module):
         grid = (a[0].shape[2] // 16, a[0].shape[3] // 16)
         total = 0
         for i, (fa, fb) in enumerate(zip(a, b, strict=True)):
-            gap = (unit(fa) - unit(fb)).square()
-            gap = (gap * getattr(self, f"linear{i}")).sum(1, keepdim=True)  # (B, 1, h, w)
-            total = total + F.adaptive_avg_pool2d(gap, grid)[:, 0]
+            gap = UnitGap.apply(fa, fb, getattr(self, f"linear{i}"))  # (B, h, w)
+            total = total + F.adaptive_avg_pool2d(gap[:, None], grid)[:, 0]
         return total
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
@@ -82,7 +83,86 @@ class LpipsVgg(nn.Module):
         return self.distance(self.features(a), reference)
 
 
-def unit(f: Tensor) -> Tensor:
-    """Features (B, C, h, w) scaled to unit length over channels, in float32."""
-    f = f.float()
-    return f / (f.square().sum(1, keepdim=True).sqrt() + 1e-10)
+class UnitGap(torch.autograd.Function):
+    """Features a and b (B, C, h, w), weight (C,) -> (B, h, w): sum over channels of weight * (a/|a| - b/|b|)^2.
+
+    Gradient flows to `a` only.
+    """
+
+    @staticmethod
+    def forward(ctx, a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(a, b, weight)
+        ra, rb = _rows(a), _rows(b)
+        gap = torch.empty(len(ra), device=a.device)
+        with torch.autocast(a.device.type, enabled=False):
+            for part in _parts(ra):
+                gap[part] = (_unit(ra[part])[0] - _unit(rb[part])[0]).square_() @ weight
+        return gap.view(a.shape[0], *a.shape[2:])
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
+        a, b, weight = ctx.saved_tensors
+        ra, rb = _rows(a), _rows(b)
+        grad = 2 * grad.reshape(-1, 1).float()  # (P, 1)
+        out = torch.empty_like(ra)
+        for part in _parts(ra):
+            ua, length = _unit(ra[part])
+            towards = (ua - _unit(rb[part])[0]).mul_(weight).mul_(grad[part])  # gradient of a/|a|
+            along = (towards * ua).sum(1, keepdim=True)  # a/|a| does not change with the length of a
+            out[part] = towards.sub_(ua.mul_(along)).div_(length)
+        return _picture(out, a), None, None
+
+
+class Lengths(torch.autograd.Function):
+    """Features (B, C, h, w) -> their lengths over channels (B, 1, h, w), float32."""
+
+    @staticmethod
+    def forward(ctx, f: Tensor) -> Tensor:
+        rows = _rows(f)
+        out = torch.empty(len(rows), 1, device=f.device)
+        for part in _parts(rows):
+            out[part] = _length(rows[part].float())
+        ctx.save_for_backward(f, out)
+        return out.view(f.shape[0], 1, *f.shape[2:])
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> Tensor:
+        f, lengths = ctx.saved_tensors
+        rows = _rows(f)
+        scale = grad.reshape(-1, 1).float() / lengths  # (P, 1)
+        out = torch.empty_like(rows)
+        for part in _parts(rows):
+            out[part] = rows[part].float().mul_(scale[part])
+        return _picture(out, f)
+
+
+# On a CPU these work on a few rows at a time, which stay in its cache: with whole tensors a sixth of a training
+# step went into them.
+
+
+def _rows(f: Tensor) -> Tensor:
+    """(B, C, h, w) -> (P, C), P = B*h*w places; a view of channels_last features."""
+    return f.permute(0, 2, 3, 1).reshape(-1, f.shape[1])
+
+
+def _picture(rows: Tensor, like: Tensor) -> Tensor:
+    """(P, C) -> (B, C, h, w) as of `like`, a channels_last view."""
+    return rows.view(like.shape[0], *like.shape[2:], like.shape[1]).permute(0, 3, 1, 2)
+
+
+def _parts(rows: Tensor) -> Iterator[slice]:
+    """Runs of rows (P, C)."""
+    size = max(1, CACHED // rows.shape[1]) if rows.device.type == "cpu" else len(rows)
+    return (slice(start, start + size) for start in range(0, len(rows), size))
+
+
+def _length(rows: Tensor) -> Tensor:
+    """Lengths (P, 1) of rows (P, C), never zero."""
+    return torch.linalg.vector_norm(rows, dim=1, keepdim=True) + 1e-10
+
+
+def _unit(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows (P, C) scaled to unit length, in float32, and their lengths (P, 1)."""
+    rows = rows.float()
+    length = _length(rows)
+    return rows / length, length

@@ -112,6 +112,17 @@ def test_every_block_of_features_has_the_same_weight():
     assert scores.shape == (2, 2 * 16 * 16) and scores.mean().item() == -1
 
 
+def test_scores_are_those_of_heads_on_features_of_unit_length():
+    model, seen = FeatureDiscriminator((0, 2)), features(0)
+    expected = []
+    for block, head in zip(model.blocks, model.heads, strict=True):
+        f = seen[block]
+        unit = f / (f.norm(dim=1, keepdim=True) + 1e-10)
+        expected.append(head(unit * f.shape[1] ** 0.5).flatten(1))
+    expected[1] = expected[1].repeat(1, expected[0].shape[1] // expected[1].shape[1])
+    assert torch.allclose(model(seen), torch.cat(expected, 1), atol=1e-5)
+
+
 def test_feature_discriminator_learns_and_pulls_the_generator_through_the_features():
     adversary = small(kind="features", adaptive=False, weight=0.1, blocks=(1, 2))
     optimiser = torch.optim.Adam(adversary.parameters(), 2e-3, betas=(0.5, 0.9))

@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from dqcodec.errors import DataError
-from dqcodec.training.perceptual import LpipsVgg
+from dqcodec.training import perceptual
+from dqcodec.training.perceptual import Lengths, LpipsVgg, UnitGap
 from tests.conftest import synthetic
 
 
@@ -26,3 +27,39 @@ def test_agrees_with_the_lpips_package(shared):
 def test_missing_weights_are_named(tmp_path):
     with pytest.raises(DataError, match="--metric-weights"):
         LpipsVgg(tmp_path)
+
+
+def _features(dtype: torch.dtype, seed: int, layout=torch.channels_last) -> torch.Tensor:
+    f = torch.randn(2, 24, 6, 5, generator=torch.Generator().manual_seed(seed)).relu()
+    f[0, :, 2, 3] = 0  # a place where nothing is seen
+    return f.to(dtype).contiguous(memory_format=layout).requires_grad_()
+
+
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+@pytest.mark.parametrize("cached", [1, 100, 1 << 16])
+def test_gap_and_its_gradient_are_those_of_the_plain_formula(cached, layout, monkeypatch):
+    monkeypatch.setattr(perceptual, "CACHED", cached)
+    weight = torch.rand(24, generator=torch.Generator().manual_seed(2))
+    pull = torch.rand(2, 6, 5, generator=torch.Generator().manual_seed(3))
+    a, b = _features(torch.float64, 0), _features(torch.float32, 1, layout).detach()
+    ua, ub = (f / (f.norm(dim=1, keepdim=True) + 1e-10) for f in (a, b.double()))
+    expected = ((ua - ub).square() * weight.view(-1, 1, 1)).sum(1)
+    (expected * pull).sum().backward()
+    ours = a.detach().float().contiguous(memory_format=layout).requires_grad_()
+    found = UnitGap.apply(ours, b, weight)
+    (found * pull).sum().backward()
+    assert torch.allclose(found.double(), expected, atol=1e-5)
+    seen = a.detach().norm(dim=1, keepdim=True) > 0  # the plain formula has no gradient where nothing is seen
+    assert torch.allclose(ours.grad.double() * seen, torch.where(seen, a.grad, 0), atol=1e-5)
+    assert torch.isfinite(ours.grad).all()
+
+
+@pytest.mark.parametrize("cached", [1, 100, 1 << 16])
+def test_lengths_and_their_gradient(cached, monkeypatch):
+    monkeypatch.setattr(perceptual, "CACHED", cached)
+    ours, plain = _features(torch.float32, 0), _features(torch.float32, 0)
+    found, expected = Lengths.apply(ours), plain.norm(dim=1, keepdim=True)
+    pull = torch.rand(expected.shape, generator=torch.Generator().manual_seed(3))
+    (found * pull).sum().backward()
+    (expected * pull).sum().backward()
+    assert torch.allclose(found, expected, atol=1e-6) and torch.allclose(ours.grad, plain.grad, atol=1e-6)
