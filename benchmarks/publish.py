@@ -30,7 +30,7 @@ CARD = """# Model card: default
 
 - Fingerprint {fingerprint} (ladder, codebooks, predictors, tables, prior), format 1.0; {megabytes:.1f} MB.
 - Codec-mode DQ-VAE, ladder {factors}, {k} codes of {dim} dimensions at each step; {parameters:.1f} M
-  parameters, networks in float16, codebooks in float32.
+  parameters, networks in 8 bits, codebooks in float32.
 - Trained from random initialisation by `dqcodec train vae` with the packaged configs, on two CPU cores
   that other jobs shared, about {flop:.1e} FLOP in all:
 {stages}

@@ -68,7 +68,9 @@ def test_networks_trained_around_the_codebooks_replace_the_models_own(tmp_path, 
     checkpoint.save(run, {"config": config, "ema": state, "step": 9, "elapsed": 1})
     assert export_networks(run, Path(model), output) == plain.fingerprint
     end, new = load(str(output)).at(1.0).vae.state_dict(), load(str(output)).plain.vae.state_dict()
-    assert all(torch.equal(new[k], v.half().float() if not k.startswith("quantizer.") else v) for k, v in state.items())
+    for k, v in state.items():
+        step = v.abs().amax(tuple(range(1, v.ndim)), keepdim=True) / 127 if v.ndim > 1 else v.abs() / 1000
+        assert ((new[k] - v).abs() <= step * (0 if k.startswith("quantizer.") else 0.51)).all()
     before = load(model)
     for k, v in before.at(1.0).vae.state_dict().items():
         assert torch.allclose(end[k] - new[k], v - before.plain.vae.state_dict()[k], atol=1e-6)

@@ -6,12 +6,12 @@ import os
 from pathlib import Path
 
 import torch
-from safetensors.numpy import load_file
 
 from dqcodec.errors import DataError
 from dqcodec.prior.quantised import restored
 from dqcodec.weights.fingerprint import PRIOR, TABLES
 from dqcodec.weights.realism import DECODER, REALISM, Dial
+from dqcodec.weights.tensor_file import read_tensors
 
 NAME = "checkpoint.pt"
 
@@ -38,7 +38,7 @@ def initial_prior(path: Path, device: torch.device | str = "cpu") -> dict[str, t
     """State dict to start a prior's run from: the averaged weights of a checkpoint, or the integers of a model file."""
     if path.suffix != ".safetensors":
         return initial_weights(path, device)
-    integers = {k.removeprefix(PRIOR): v for k, v in load_file(path).items() if k.startswith(PRIOR)}
+    integers = {k.removeprefix(PRIOR): v for k, v in read_tensors(path).items() if k.startswith(PRIOR)}
     if not integers:
         raise KeyError(f"{path} has no prior")
     return {name: value.to(device) for name, value in restored(integers).items()}
@@ -55,7 +55,7 @@ def initial_weights(path: Path, device: torch.device | str = "cpu", real: bool =
     """
     if path.suffix != ".safetensors":
         return torch.load(path, map_location=device, weights_only=True)["ema"]
-    tensors = {name: value for name, value in load_file(path).items() if not name.startswith(PRIOR)}
+    tensors = {name: value for name, value in read_tensors(path).items() if not name.startswith(PRIOR)}
     dial = {name: tensors.pop(name) for name in list(tensors) if name.startswith(REALISM)}
     state = {name: torch.from_numpy(value).to(device) for name, value in tensors.items()}
     tables = {name: state.pop(name) for name in list(state) if name.startswith(TABLES)}

@@ -30,6 +30,7 @@ from dqcodec.weights.fingerprint import PRIOR, QUANTIZER
 from dqcodec.weights.model_file import Model
 from dqcodec.weights.realism import DECODER, REALISM, dial_tensors
 from dqcodec.weights.registry import read_header
+from dqcodec.weights.tensor_file import read_tensors
 
 COST_SHARES = (0.25, 0.5, 0.75)  # budgets, geometric between coarsest and finest; at half of it hardly a code is of f4
 
@@ -81,7 +82,7 @@ def _dial(loaded: Model, path: Path) -> tuple[float, dict[str, np.ndarray]] | No
     """Setting and tensors of the dial in a model file, None if it has none."""
     if loaded.dial is None:
         return None
-    return loaded.dial.default, {k: v for k, v in model_file.read_tensors(path).items() if k.startswith(REALISM)}
+    return loaded.dial.default, {k: v for k, v in read_tensors(path).items() if k.startswith(REALISM)}
 
 
 def export_networks(run: Path, model: Path, output: Path, realism: float | None = None) -> bytes:
@@ -120,7 +121,7 @@ def export_networks(run: Path, model: Path, output: Path, realism: float | None 
     notes |= {f"{part}steps": str(state["step"]), f"{part}hours": f"{state['elapsed'] / 3600:.2f}"}
     prior = None
     if loaded.prior is not None:
-        integers = {k: v for k, v in model_file.read_tensors(model).items() if k.startswith(PRIOR)}
+        integers = {k: v for k, v in read_tensors(model).items() if k.startswith(PRIOR)}
         prior = (loaded.prior.config, {k.removeprefix(PRIOR): v for k, v in integers.items()})
     return model_file.write(output, config, merged, list(loaded.tables.tables), notes, prior, dial)
 

@@ -1,15 +1,13 @@
-"""A model as a file: networks in half precision, codebooks, tables and prior exact, all in one safetensors."""
+"""A model as a file: networks in 8 bits, codebooks, tables and prior exact, all in one safetensors."""
 
 from __future__ import annotations
 
 import json
-import lzma
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import numpy as safetensors
 
 from dqcodec.bitstream.code_model import CodeModel
 from dqcodec.bitstream.static_tables import StaticTables
@@ -19,13 +17,12 @@ from dqcodec.models.dqvae import DQVAE
 from dqcodec.prior.code_model import PriorModel
 from dqcodec.prior.config import PriorConfig
 from dqcodec.prior.integer_network import IntegerNetwork
-from dqcodec.weights.eight_bits import packed, unpacked
 from dqcodec.weights.fingerprint import PRIOR, QUANTIZER, TABLES, fingerprint
 from dqcodec.weights.realism import DECODER, REALISM, Dial
-from dqcodec.weights.registry import PACKED, SUFFIX, name_of, opened, read_header
+from dqcodec.weights.registry import SUFFIX, name_of, read_header
+from dqcodec.weights.tensor_file import read_tensors, write_tensors
 
 ENCODING = ("encoder.", "router.")
-EIGHT_BITS = "int8."  # before a weight that is kept in 8 bits
 LENDER = "decoder"  # in the header: the model whose decoder serves this one too
 TRAINING_ONLY = ("ema_count", "ema_sum", "updates")
 
@@ -82,8 +79,6 @@ class Model:
             tensors = read_tensors(path)
             if LENDER in header:
                 header = _borrow(path.with_name(header[LENDER] + SUFFIX), header, tensors)
-            tensors |= unpacked(tensors, EIGHT_BITS)
-            tensors = {k: v for k, v in tensors.items() if not k.startswith(EIGHT_BITS)}
             config = CodecConfig.from_dict(json.loads(header["config"]))
             prior_text = header.get("prior", "")
             computed = fingerprint(_ladder_text(config), tensors, prior_text)
@@ -124,8 +119,7 @@ def write(path: Path, config: CodecConfig, state: dict[str, torch.Tensor], table
     for name, value in state.items():
         if name.endswith(TRAINING_ONLY):
             continue
-        exact = name.startswith(QUANTIZER)
-        tensors[name] = value.float().cpu().numpy().astype(np.float32 if exact else np.float16)
+        tensors[name] = value.float().cpu().numpy()
     tensors |= {f"{TABLES}{s}": t.astype(np.uint32) for s, t in enumerate(tables)}
     metadata = {"config": json.dumps(config.to_dict()), **notes}
     if prior is not None:
@@ -148,15 +142,13 @@ def _ladder_text(config: CodecConfig) -> str:
 def retire(path: Path, output: Path, lender: Path | None = None) -> None:
     """Write `output`, the model file `path` with what its old files need to decode and no more: no encoder, no router.
 
-    Its decoder is kept in 8 bits; or not at all with `lender`, a newer model file with the same codebooks, whose
+    Its decoder is not kept with `lender`, a newer model file with the same codebooks, whose
     decoder then serves both. That must stay in one folder with `output`. Raises DataError if the codebooks differ.
     """
     tensors, header = read_tensors(path), read_header(path)
-    kept = {k: v for k, v in tensors.items() if not k.startswith((*ENCODING, DECODER, REALISM))}
-    if lender is None:
-        kept |= packed({k: v for k, v in tensors.items() if k.startswith(DECODER)}, EIGHT_BITS)
-        kept |= {k: v for k, v in tensors.items() if k.startswith((REALISM, EIGHT_BITS))}
-    else:
+    kept = {k: v for k, v in tensors.items() if not k.startswith(ENCODING)}
+    if lender is not None:
+        kept = {k: v for k, v in kept.items() if not k.startswith((DECODER, REALISM))}
         header = header | {LENDER: name_of(lender)}
         try:
             _borrow(lender, header, dict(kept))
@@ -174,24 +166,8 @@ def _borrow(lender: Path, header: dict[str, str], tensors: dict[str, np.ndarray]
     books = {k for k in (*tensors, *lent) if k.startswith(QUANTIZER)}
     if any(k not in tensors or k not in lent or not np.array_equal(tensors[k], lent[k]) for k in books):
         raise ValueError(f"its codebooks are not those of {lender.name}, whose decoder it wants")
-    tensors |= {k: v for k, v in lent.items() if k.startswith((DECODER, REALISM, EIGHT_BITS))}
+    tensors |= {k: v for k, v in lent.items() if k.startswith((DECODER, REALISM))}
     return header | {k: its[k] for k in ("config", "realism") if k in its}
-
-
-def read_tensors(path: Path) -> dict[str, np.ndarray]:
-    """Tensors of a model file, packed or not."""
-    with opened(path) as f:
-        return safetensors.load(f.read())
-
-
-def write_tensors(path: Path, tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
-    """Write a model file, whole or not at all; packed if its name says so."""
-    data = safetensors.save({k: np.ascontiguousarray(v) for k, v in tensors.items()}, metadata)
-    if path.name.endswith(PACKED):
-        data = lzma.compress(data, preset=9 | lzma.PRESET_EXTREME)
-    temporary = path.with_suffix(".part")
-    temporary.write_bytes(data)
-    temporary.replace(path)
 
 
 def _fill(vae: DQVAE, state: dict[str, torch.Tensor], without: tuple[str, ...]) -> None:

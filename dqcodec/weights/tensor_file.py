@@ -1,0 +1,40 @@
+"""Tensors of a model file: safetensors, compressed by xz if its name says so; kernels of the networks in 8 bits."""
+
+from __future__ import annotations
+
+import lzma
+from pathlib import Path
+
+import numpy as np
+from safetensors import numpy as safetensors
+
+from dqcodec.weights.eight_bits import packed, unpacked
+from dqcodec.weights.registry import PACKED, opened
+
+NETWORKS = ("encoder.", "router.", "decoder.")
+EIGHT_BITS = "int8."  # before the name of a weight that is kept in 8 bits
+
+
+def read_tensors(path: Path) -> dict[str, np.ndarray]:
+    """Tensors of a model file by their names; those of 8 bits in float32."""
+    with opened(path) as f:
+        tensors = safetensors.load(f.read())
+    return {k: v for k, v in tensors.items() if not k.startswith(EIGHT_BITS)} | unpacked(tensors, EIGHT_BITS)
+
+
+def write_tensors(path: Path, tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
+    """Write a model file, whole or not at all.
+
+    Kernels of the networks in 8 bits, which does not show (docs/experiments.md, section 4), and the networks' other
+    weights in half precision; all else as it is.
+    """
+    networks = {k: v for k, v in tensors.items() if k.startswith(NETWORKS)}
+    kept = {k: np.ascontiguousarray(v) for k, v in tensors.items() if k not in networks}
+    kept |= {k: v.astype(np.float16) for k, v in networks.items() if v.ndim == 1}
+    kept |= packed({k: v for k, v in networks.items() if v.ndim > 1}, EIGHT_BITS)
+    data = safetensors.save(kept, metadata)
+    if path.name.endswith(PACKED):
+        data = lzma.compress(data, preset=9 | lzma.PRESET_EXTREME)
+    temporary = path.with_suffix(".part")
+    temporary.write_bytes(data)
+    temporary.replace(path)
