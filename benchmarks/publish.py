@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RECORD, PRIOR_FACTS = ROOT / "results" / "training.json", ROOT / "results" / "prior.json"
 REALISM_FACTS = ROOT / "results" / "realism.json"
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
-FLOP_PER_PIXEL, VGG_FLOP = 0.917e6, 0.461e6  # docs/training.md
+FLOP_PER_PIXEL, VGG_FLOP, FLOP_PER_SYMBOL = 0.917e6, 0.461e6, 26e6  # docs/training.md
 
 CARD = """# Model card: default
 
@@ -45,8 +45,8 @@ CARD = """# Model card: default
 ## Prior
 - DQ-Transformer in integers, {prior_parameters:.1f} M parameters as int8: {shape}.
 - Trained from random initialisation by `dqcodec train prior` on the DQ-VAE's tokens of the same pictures and of 5,200
-  labelled pictures (144-176 px) of 10 classes, on the same two cores, the last {integer_share:.0f} % on the integers'
-  grid:
+  labelled pictures (144-176 px) of 10 classes, on the same two cores, at least {prior_flop:.1e} FLOP, the last
+  {integer_share:.0f} % on the integers' grid:
 {prior_stages}
 - Classes: {classes}.
 {prior_kodak}
@@ -191,6 +191,7 @@ def card(results: dict, record: dict) -> str:
         flop=FLOP_PER_PIXEL * pixels["stages"] + decoder_flop * pixels["decoders"],
         decoders=decoder_lines(decoders) if model.dial else "- No adversarial phase.\n",
         realism=realism_section(json.loads(REALISM_FACTS.read_text()), model.dial.default) if model.dial else "",
+        prior_flop=FLOP_PER_SYMBOL * sum(s["steps"] * s["symbols"] * s["processes"] for s in priors),
         prior_parameters=model.prior.parameters / 1e6, classes=", ".join(shape.classes),
         prior_stages="\n".join(map(prior_line, priors)), integer_share=priors[-1]["integer_share"],
         shape=f"{shape.position_layers} + {shape.content_layers} layers of {shape.dim}, {shape.heads} heads, "
