@@ -16,7 +16,8 @@ def test_kodak_is_recognised_by_its_pixels_and_only_when_complete(shared, tmp_pa
     assert image_set.collect(two).name == "kodak-two"
 
 
-def test_kodak_that_is_not_there_is_an_error_that_says_where_to_get_it(tmp_path):
+def test_kodak_that_is_not_there_is_an_error_that_says_where_to_get_it(tmp_path, monkeypatch):
+    monkeypatch.delenv(image_set.KODAK_VARIABLE, raising=False)
     with pytest.raises(DataError, match="r0k.us.*--data"):
         image_set.find_kodak(tmp_path / "nowhere")
 
