@@ -14,6 +14,7 @@ from dqcodec.errors import UnknownModelError
 from dqcodec.models.config import CodecConfig
 from dqcodec.models.dqvae import DQVAE
 from dqcodec.weights import available, find, load, model_file, registry
+from dqcodec.weights.tensor_file import read_tensors
 from tests.conftest import synthetic
 
 SMALL = CodecConfig(factors=(16, 8), codebook_size=16, code_dim=4, encoder_channels=(16, 16, 16, 16),
@@ -119,7 +120,7 @@ def test_a_packed_model_is_smaller_and_the_same(models):
     old, new = models / "old.safetensors", models / "packed.safetensors.xz"
     assert new.stat().st_size < old.stat().st_size
     assert registry.read_header(new)["fingerprint"] == mark.hex() and "packed" in available()
-    a, b = model_file.read_tensors(old), model_file.read_tensors(new)
+    a, b = read_tensors(old), read_tensors(new)
     assert a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) for k in a)
     new.write_bytes(new.read_bytes()[:-40])
     with pytest.raises(UnknownModelError, match="packed"):

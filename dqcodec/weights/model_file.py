@@ -20,9 +20,8 @@ from dqcodec.prior.integer_network import IntegerNetwork
 from dqcodec.weights.fingerprint import PRIOR, QUANTIZER, TABLES, fingerprint
 from dqcodec.weights.realism import DECODER, REALISM, Dial
 from dqcodec.weights.registry import SUFFIX, name_of, read_header
-from dqcodec.weights.tensor_file import read_tensors, write_tensors
+from dqcodec.weights.tensor_file import ENCODING, read_tensors, write_tensors
 
-ENCODING = ("encoder.", "router.")
 LENDER = "decoder"  # in the header: the model whose decoder serves this one too
 TRAINING_ONLY = ("ema_count", "ema_sum", "updates")
 

@@ -11,7 +11,8 @@ from safetensors import numpy as safetensors
 from dqcodec.weights.eight_bits import packed, unpacked
 from dqcodec.weights.registry import PACKED, opened
 
-NETWORKS = ("encoder.", "router.", "decoder.")
+ENCODING = ("encoder.", "router.")
+NETWORKS = (*ENCODING, "decoder.")
 EIGHT_BITS = "int8."  # before the name of a weight that is kept in 8 bits
 
 
