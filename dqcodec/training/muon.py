@@ -17,22 +17,23 @@ _ROUNDS = 5
 _RMS = 0.2  # of an update's entries, about that of Adam's
 
 
-def orthogonal(matrix: Tensor) -> Tensor:
-    """About U V^T of matrix = U S V^T, (rows, columns), in bfloat16 by a Newton-Schulz iteration."""
+def orthogonal(matrices: Tensor) -> Tensor:
+    """About U V^T of each matrix = U S V^T, (..., rows, columns), in bfloat16 by a Newton-Schulz iteration."""
     a, b, c = _QUINTIC
-    wide = matrix.shape[0] <= matrix.shape[1]
-    x = (matrix if wide else matrix.t()).bfloat16()
-    x = x / (x.norm() + 1e-7)
+    wide = matrices.shape[-2] <= matrices.shape[-1]
+    x = (matrices if wide else matrices.mT).bfloat16()
+    x = x / (torch.linalg.vector_norm(x, dim=(-2, -1), keepdim=True) + 1e-7)
     for _ in range(_ROUNDS):
-        gram = x @ x.t()
+        gram = x @ x.mT
         x = a * x + (b * gram + c * (gram @ gram)) @ x
-    return x if wide else x.t()
+    return x if wide else x.mT
 
 
 class Muon(torch.optim.Optimizer):
     """For matrices (rows, columns) between hidden values, and kernels (rows, ...) of convolutions, taken as such.
 
-    Embeddings, first and last layers and biases want Adam.
+    Embeddings, first and last layers and biases want Adam. On a GPU matrices of one shape are made orthogonal together:
+    one by one they are too small for it.
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter] | Iterable[dict], lr: float, momentum: float = 0.95,
@@ -43,12 +44,21 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure=None) -> None:
         """One update; `closure` is not supported and must be None."""
         for group in self.param_groups:
-            for p in group["params"]:
-                if p.grad is None:
-                    continue
-                average = self.state[p].setdefault("momentum", torch.zeros_like(p))
-                average.lerp_(p.grad, 1 - group["momentum"])
-                ahead = p.grad.lerp(average, group["momentum"]).flatten(1)  # Nesterov's
-                size = _RMS * max(ahead.shape) ** 0.5
-                update = orthogonal(ahead).view(p.shape)
-                p.mul_(1 - group["lr"] * group["weight_decay"]).add_(update, alpha=-group["lr"] * size)
+            for alike in _alike([p for p in group["params"] if p.grad is not None]):
+                ahead = []
+                for p in alike:
+                    average = self.state[p].setdefault("momentum", torch.zeros_like(p))
+                    average.lerp_(p.grad, 1 - group["momentum"])
+                    ahead.append(p.grad.lerp(average, group["momentum"]).flatten(1))  # Nesterov's
+                size = _RMS * max(ahead[0].shape) ** 0.5
+                for p, update in zip(alike, orthogonal(torch.stack(ahead)), strict=True):
+                    p.mul_(1 - group["lr"] * group["weight_decay"])
+                    p.add_(update.reshape(p.shape), alpha=-group["lr"] * size)
+
+
+def _alike(parameters: list[nn.Parameter]) -> list[list[nn.Parameter]]:
+    """Parameters to update together: on a GPU all of one shape, else each by itself."""
+    groups: dict[tuple, list[nn.Parameter]] = {}
+    for i, p in enumerate(parameters):
+        groups.setdefault(tuple(p.shape) if p.is_cuda else (i,), []).append(p)
+    return list(groups.values())

@@ -19,6 +19,7 @@ class PriorTrainConfig:
     raster: share of batches in raster order.
     quantise_from: share of the run after which weights and values lie on the integers' grid. classless:
     share of labelled pictures whose label is dropped, for classifier-free guidance (Ho & Salimans 2022).
+    workers: processes that pack batches, where more than one; else a thread does.
     steps, hours: as in TrainConfig.
     """
 
@@ -31,6 +32,7 @@ class PriorTrainConfig:
     raster: float = 0.1
     quantise_from: float = 0.6
     classless: float = 0.15
+    workers: int = 1
     steps: int = 100_000
     hours: float = 0.0
     seed: int = 0

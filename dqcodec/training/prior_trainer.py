@@ -7,10 +7,12 @@ resumed run continues with the batches that it would have seen.
 from __future__ import annotations
 
 import math
+import pickle
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -48,18 +50,24 @@ class PriorFolders:
 
 
 class PriorBatches:
-    """Batches by step number, prepared one ahead by a thread; each process draws its own."""
+    """Batches by step number, prepared ahead by a thread, or by `config.workers` processes; each rank draws its own."""
 
     def __init__(self, cache: TokenCache, config: PriorTrainConfig, prior: PriorConfig, rank: int = 0):
         self.cache, self.config, self.prior, self.rank = cache, config, prior, rank
-        self._pool = ThreadPoolExecutor(1)
-        self._ahead: dict[int, object] = {}
+        if config.workers > 1:  # a GPU learns from batches faster than one Python process packs them
+            _inherited[:] = [self]
+            self._pool = ProcessPoolExecutor(config.workers, get_context("fork"))
+        else:
+            self._pool = ThreadPoolExecutor(1)
+        self._ahead: dict[int, Future] = {}
 
     def __call__(self, step: int) -> PriorBatch:
-        for s in (step, step + 1):
+        forked = isinstance(self._pool, ProcessPoolExecutor)
+        for s in range(step, step + 1 + self.config.workers):
             if s not in self._ahead:
-                self._ahead[s] = self._pool.submit(self._make, s)
-        return self._ahead.pop(step).result()
+                self._ahead[s] = self._pool.submit(_packed, s) if forked else self._pool.submit(self._make, s)
+        made = self._ahead.pop(step).result()
+        return pickle.loads(made) if forked else made
 
     def _make(self, step: int) -> PriorBatch:
         rng = np.random.Generator(np.random.Philox(key=[self.config.seed, step * 65536 + self.rank]))
@@ -87,6 +95,16 @@ class PriorBatches:
 
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)
+
+
+def _packed(step: int) -> bytes:
+    """The batch of a step, made in a forked process. Pickled there, since tensors sent as such go through shared
+    memory one by one, and there are dozens."""
+    torch.set_num_threads(1)
+    return pickle.dumps(_inherited[0]._make(step), pickle.HIGHEST_PROTOCOL)
+
+
+_inherited: list[PriorBatches] = []  # what forked processes read: too large to send
 
 
 def losses(network: DQTransformer, batch: PriorBatch, quantise: bool) -> list[tuple[torch.Tensor, int]]:
@@ -155,7 +173,7 @@ class PriorTrainer(Loop):
         """The first process encodes, the others read what it wrote."""
         path = self.folders.out / name
         if self.rank == 0:
-            load_or_encode(path, self.folders.vae, data, views, progress)
+            load_or_encode(path, self.folders.vae, data, views, progress, self.device)
         parallel.agree(0.0, self.device)
         return load_or_encode(path, self.folders.vae, data, views)
 

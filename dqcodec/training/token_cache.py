@@ -9,9 +9,12 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -26,6 +29,7 @@ from dqcodec.training.data import Pictures
 from dqcodec.weights.model_file import Model
 from dqcodec.weights.registry import read_header
 
+T = TypeVar("T")
 _LABELLED = re.compile(r"(\d+)_\d+$")
 SHORTEST, LONGEST = 1.0, 0.7  # range of budgets: levels' bits, and this share of the highest level's
 
@@ -116,7 +120,8 @@ class Views:
                 yield np.ascontiguousarray(view[:, ::-1])
 
 
-def encode(model: Path, data: list[Path], views: Views, progress=lambda done, total: None) -> TokenCache:
+def encode(model: Path, data: list[Path], views: Views, progress=lambda done, total: None,
+           device: torch.device | str = "cpu") -> TokenCache:
     """Encode all pictures of `data`, in all their views, with the model file `model`."""
     loaded = Model.read(model)
     if not loaded.encodes:
@@ -126,11 +131,16 @@ def encode(model: Path, data: list[Path], views: Views, progress=lambda done, to
     ladder = loaded.config.ladder
     codes: list[list[np.ndarray]] = [[] for _ in ladder.factors]
     distortion, size, labels = [], [], []
-    for i in range(len(pictures)):
+    vae = loaded.vae.to(device)
+
+    def prepared(i: int) -> tuple[int, list[np.ndarray]]:
         match = _LABELLED.search(Path(pictures.name(i)).stem) if classes else None
         label = int(match[1]) + 1 if match and int(match[1]) < len(classes) else 0
-        for pixels in views.of(pictures[i], label):
-            found = analyse(loaded.vae, pixels, torch.device("cpu"))
+        return label, list(views.of(pictures[i], label))
+
+    for i, (label, pixels) in enumerate(_ahead(prepared, len(pictures))):
+        for view in pixels:
+            found = analyse(vae, view, torch.device(device))
             for s, grid in enumerate(found.codes):
                 codes[s].append(grid.astype(np.uint16).reshape(-1))
             count, rows, cols = found.distortion.shape
@@ -143,6 +153,17 @@ def encode(model: Path, data: list[Path], views: Views, progress=lambda done, to
     return TokenCache(arrays, ladder, classes, loaded.tables.fingerprint.hex())
 
 
+def _ahead(function: Callable[[int], T], count: int) -> Iterator[T]:
+    """function(0), function(1), ... function(count - 1), some of them computed ahead by threads."""
+    threads = os.cpu_count() or 1
+    with ThreadPoolExecutor(threads) as pool:
+        waiting = deque(pool.submit(function, i) for i in range(min(2 * threads, count)))
+        for i in range(len(waiting), count + len(waiting)):
+            yield waiting.popleft().result()
+            if i < count:
+                waiting.append(pool.submit(function, i))
+
+
 def _classes(data: list[Path]) -> tuple[str, ...]:
     """Class names of the first folder with a classes.json (a list, or a mapping from index to name)."""
     for folder in data:
@@ -153,11 +174,12 @@ def _classes(data: list[Path]) -> tuple[str, ...]:
     return ()
 
 
-def load_or_encode(path: Path, model: Path, data: list[Path], views: Views, progress=lambda d, t: None) -> TokenCache:
+def load_or_encode(path: Path, model: Path, data: list[Path], views: Views, progress=lambda d, t: None,
+                   device: torch.device | str = "cpu") -> TokenCache:
     """The cache file `path`, made now if it is not there. Raises DataError if another model made it."""
     fingerprint = read_header(model)["fingerprint"]
     if not path.exists():
-        cache = encode(model, data, views, progress)
+        cache = encode(model, data, views, progress, device)
         path.parent.mkdir(parents=True, exist_ok=True)
         note = {"fingerprint": fingerprint, "classes": json.dumps(cache.classes)}
         temporary = path.with_suffix(".part")

@@ -26,6 +26,7 @@ from dqcodec.training.loop import Loop
 from dqcodec.training.objective import Objective
 from dqcodec.training.optimisers import Optimiser
 from dqcodec.training.perceptual import LpipsVgg
+from dqcodec.training.resident import ResidentBatches
 from dqcodec.training.schedule import learning_rate
 from dqcodec.training.validate import load_crops, validate
 
@@ -74,8 +75,8 @@ class Trainer(Loop):
         self.model = build_model(config).to(self.device, memory_format=torch.channels_last)
         if init is not None and not resume:
             state = checkpoint.initial_weights(init, self.device, real=config.train_only == ("decoder",))
-            # A decoder may get noise and residual blocks that it did not have; new blocks start as identity.
-            new = ("decoder.noise.", "decoder.stages.")
+            # Networks may get noise and residual blocks that they did not have; new blocks start as identity.
+            new = ("decoder.noise.", "decoder.stages.", "encoder.stages.")
             fresh = {k: v for k, v in self.model.state_dict().items() if k.startswith(new)}
             self.model.load_state_dict(fresh | state)
         parallel.same_start(self.model)
@@ -98,7 +99,12 @@ class Trainer(Loop):
         self.step, self.elapsed = 0, 0.0
         if resume:
             self._restore(checkpoint.load(folders.out, self.device))
-        self.batches = Batches(Pictures(list(folders.data)), config.data, config.seed, self.rank, self.world)
+        pictures = Pictures(list(folders.data))
+        if self.device.type == "cuda":
+            torch.backends.cudnn.benchmark = True  # all batches are of one shape
+            self.batches = ResidentBatches(pictures, config.data, config.seed, self.rank, self.world, self.device)
+        else:
+            self.batches = Batches(pictures, config.data, config.seed, self.rank, self.world)
         self.crops = load_crops(folders.valid) if folders.valid is not None else None
         if self.rank == 0:
             self.log = CsvLog(folders.out / "log.csv", self.step if resume else None)

@@ -46,6 +46,14 @@ def run(config, folders, stop_at=None, resume=False):
     return checkpoint.load(folders.out)
 
 
+def test_processes_pack_the_batches_that_a_thread_would(folders, tmp_path):
+    config = from_dict(CONFIG)
+    thread = run(config, folders)
+    processes = run(replace(config, workers=2), replace(folders, out=tmp_path / "forked"))
+    for name, value in thread["model"].items():
+        assert torch.equal(value, processes["model"][name]), name
+
+
 @pytest.mark.parametrize("muon", [False, True])
 def test_a_stopped_and_resumed_run_ends_like_an_uninterrupted_one(folders, tmp_path, muon):
     config = from_dict(CONFIG | {"optim": CONFIG["optim"] | {"muon": muon}})
