@@ -17,6 +17,8 @@ from pathlib import Path
 
 from compute import kmac_per_pixel
 
+from dqcodec.models.config import CodecConfig
+from dqcodec.models.dqvae import DQVAE
 from dqcodec.training import checkpoint
 from dqcodec.weights import load
 
@@ -24,18 +26,18 @@ ROOT = Path(__file__).resolve().parents[1]
 RECORD, PRIOR_FACTS = ROOT / "results" / "training.json", ROOT / "results" / "prior.json"
 REALISM_FACTS = ROOT / "results" / "realism.json"
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
-FLOP_PER_PIXEL, VGG_FLOP, FLOP_PER_SYMBOL = 0.917e6, 0.461e6, 26e6  # docs/training.md
+VGG_KMAC, FLOP_PER_SYMBOL = 307, 26e6  # docs/training.md; a training's step is three forward passes, a MAC two FLOP
 
 CARD = """# Model card: default
 
 - Fingerprint {fingerprint} (ladder, codebooks, predictors, tables, prior), format 1.0; {megabytes:.1f} MB.
 - Codec-mode DQ-VAE, ladder {factors}, {k} codes of {dim} dimensions at each step; {parameters:.1f} M
   parameters, networks in 8 bits, codebooks in float32.
-- Trained from random initialisation by `dqcodec train vae` with the packaged configs, on two CPU cores
-  that other jobs shared, about {flop:.1e} FLOP in all:
+- Trained from random initialisation by `dqcodec train vae` with the packaged configs, about {flop:.1e} FLOP in all,
+  on two CPU cores that other jobs shared where no other machine is named:
 {stages}
   Hours and the LPIPS patches were changed during the first two stages (docs/experiments.md, section 2).
-- Loss: L1 + LPIPS-VGG (patches of 64x64) + commitment; random budget for each image; averaged
+- Loss: L1 + LPIPS-VGG (on patches of half a crop's side) + commitment; random budget for each image; averaged
   weights (EMA).{last}
 {decoders}- Data: 2,277 photographs and some graphics, WebP quality 90, short side 256-416 pixels, of mixed licences,
   used for training only and not redistributed; retrain with one command for other terms. Few night, text
@@ -45,8 +47,8 @@ CARD = """# Model card: default
 ## Prior
 - DQ-Transformer in integers, {prior_parameters:.1f} M parameters as int8: {shape}.
 - Trained from random initialisation by `dqcodec train prior` on the DQ-VAE's tokens of the same pictures and of 5,200
-  labelled pictures (144-176 px) of 10 classes, on the same two cores, at least {prior_flop:.1e} FLOP, the last
-  {integer_share:.0f} % on the integers' grid:
+  labelled pictures (144-176 px) of 10 classes, at least {prior_flop:.1e} FLOP, the last {integer_share:.0f} % on the
+  integers' grid:
 {prior_stages}
 - Classes: {classes}.
 {prior_kodak}
@@ -91,11 +93,21 @@ def read_rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(f))
 
 
+def flop(state: dict) -> float:
+    """Of a DQ-VAE's run: what is frozen runs forward only."""
+    config = state["config"]
+    data, trained = config["data"], config["train_only"] or ("encoder", "decoder")
+    kmac = kmac_per_pixel(DQVAE(CodecConfig.from_dict(config["model"])))
+    patch = (config["loss"]["lpips_crop"] / data["crop"]) ** 2
+    networks = sum(kmac[part] * (3 if part in trained else 1) for part in ("encoder", "decoder"))
+    return 2e3 * (networks + 3 * VGG_KMAC * patch) * data["crop"] ** 2 * data["batch"] * state["step"]
+
+
 def stage(run: Path) -> dict:
     """What stays on record of a DQ-VAE's run."""
     state = checkpoint.load(run)
     data, last = state["config"]["data"], read_rows(run / "log.csv")[-50:]
-    return {"name": run.name, "steps": state["step"], "batch": data["batch"], "crop": data["crop"],
+    return {"flop": flop(state), "name": run.name, "steps": state["step"], "batch": data["batch"], "crop": data["crop"],
             "muon": state["config"]["optim"].get("muon", False), "frozen": bool(state["config"]["train_only"]),
             "hours": round(state["elapsed"] / 3600, 3), "bypass": state["config"]["model"].get("bypass", 0),
             "l1": sum(float(r["l1"]) for r in last) / len(last),
@@ -114,21 +126,26 @@ def prior_stage(run: Path) -> dict:
             "integer_share": round(100 * (1 - config["quantise_from"])), "muon": config["optim"].get("muon", False)}
 
 
+def where(s: dict) -> str:
+    """The machine of a stage in words, if it is not the usual one."""
+    return f", on {s['machine']}" if "machine" in s else ""
+
+
 def prior_line(s: dict) -> str:
     """One stage of a prior in words."""
     more = [f"at scales {', '.join(map(str, s['scales']))}"] if s["scales"] != [1.0] else []
     more += ["with mirror images"] if s["mirror"] else []
     more += ["by Muon"] if s.get("muon") else []
     return (f"  - {s['name']}: tokens of {s['vae']}{', ' if more else ''}{' '.join(more)}; {s['steps']} steps of at "
-            f"least {s['symbols']} symbols in each of {s['processes']} processes, {s['hours']:.2f} hours")
+            f"least {s['symbols']} symbols in each of {s['processes']} processes, {s['hours']:.2f} hours{where(s)}")
 
 
 def decoder_stage(run: Path) -> dict:
     """What stays on record of a training of the decoder alone."""
     state = checkpoint.load(run)
     config = state["config"]
-    return {"name": run.name, "steps": state["step"], "batch": config["data"]["batch"], "crop": config["data"]["crop"],
-            "hours": round(state["elapsed"] / 3600, 3), "adversary": config["adversarial"]["kind"],
+    return {"flop": flop(state), "name": run.name, "steps": state["step"], "batch": config["data"]["batch"],
+            "crop": config["data"]["crop"], "hours": round(state["elapsed"] / 3600, 3), "adversary": config["adversarial"]["kind"],
             "weight": config["adversarial"]["weight"], "noise": config["model"]["noise_factors"],
             "muon": config["optim"].get("muon", False)}
 
@@ -137,8 +154,8 @@ def decoder_lines(stages: list[dict]) -> str:
     sees = {"features": "the features of LPIPS-VGG", "patch": "patches"}
     return "".join(
         f"- Other end of the dial ({s['name']}): the decoder alone on frozen tokens, {s['steps']} steps of "
-        f"{s['batch']} crops of {s['crop']} px{' by Muon' if s.get('muon') else ''}, {s['hours']:.2f} hours, the same "
-        f"loss and {s['weight']:g} x the hinge "
+        f"{s['batch']} crops of {s['crop']} px{' by Muon' if s.get('muon') else ''}, {s['hours']:.2f} hours{where(s)}, the "
+        f"same loss and {s['weight']:g} x the hinge "
         f"loss of a discriminator on {sees[s['adversary']]}; noise at f{', f'.join(map(str, s['noise']))}.\n"
         for s in stages)
 
@@ -168,15 +185,11 @@ def valid_table(stages: list[dict]) -> str:
 def card(results: dict, record: dict) -> str:
     stages, priors, decoders = record["stages"], record["priors"], record.get("decoders", [])
     model = load()
-    kmac = kmac_per_pixel(model.vae)
-    decoder_flop = 2e3 * (kmac["encoder"] + 3 * kmac["decoder"]) + VGG_FLOP
-    pixels = {part: sum(s["crop"] ** 2 * s["batch"] * s["steps"] for s in record.get(part, []))
-              for part in ("stages", "decoders")}
     facts = json.loads(PRIOR_FACTS.read_text())
     shape = model.prior.config
     lines = [f"  - {s['name']}: {s['steps']} steps of {s['batch']} crops of {s['crop']} px, {s['hours']:.2f} hours, "
              f"bypass {s['bypass']}{', codebooks frozen' if s.get('frozen') else ''}"
-             f"{', by Muon' if s.get('muon') else ''}" for s in stages]
+             f"{', by Muon' if s.get('muon') else ''}{where(s)}" for s in stages]
     last = "" if "l1" not in stages[-1] else (
         f" Last training figures: L1 {stages[-1]['l1']:.4f}, LPIPS-VGG {stages[-1]['lpips_vgg']:.4f}.")
     saved = ", ".join(f"{100 * r['saved']:.1f} % at {r['bpp']} bpp" for r in facts["rates"])
@@ -188,7 +201,7 @@ def card(results: dict, record: dict) -> str:
         dim=model.config.code_dim, parameters=sum(p.numel() for p in model.vae.parameters()) / 1e6,
         megabytes=(ROOT / "dqcodec" / "weights" / "default.safetensors").stat().st_size / 1e6,
         stages="\n".join(lines), last=last,
-        flop=FLOP_PER_PIXEL * pixels["stages"] + decoder_flop * pixels["decoders"],
+        flop=sum(s["flop"] for s in (*stages, *decoders)),
         decoders=decoder_lines(decoders) if model.dial else "- No adversarial phase.\n",
         realism=realism_section(json.loads(REALISM_FACTS.read_text()), model.dial.default) if model.dial else "",
         prior_flop=FLOP_PER_SYMBOL * sum(s["steps"] * s["symbols"] * s["processes"] for s in priors),
@@ -208,14 +221,16 @@ def main() -> None:
     parser.add_argument("--run", type=Path, nargs="*", default=[])
     parser.add_argument("--prior", type=Path, nargs="*", default=[])
     parser.add_argument("--decoder", type=Path, nargs="*", default=[])
+    parser.add_argument("--machine", help="of the stages given, where it is not two CPU cores: 'one H100 GPU'")
     args = parser.parse_args()
     record = json.loads(RECORD.read_text())
+    machine = {"machine": args.machine} if args.machine else {}
     for run in args.run:
-        record["stages"] = put(record["stages"], stage(run))
+        record["stages"] = put(record["stages"], stage(run) | machine)
     for run in args.prior:
-        record["priors"] = put(record["priors"], prior_stage(run))
+        record["priors"] = put(record["priors"], prior_stage(run) | machine)
     for run in args.decoder:
-        record["decoders"] = put(record.get("decoders", []), decoder_stage(run))
+        record["decoders"] = put(record.get("decoders", []), decoder_stage(run) | machine)
     RECORD.write_text(json.dumps(record, indent=1) + "\n")
     results = json.loads(args.results.with_suffix(".json").read_text())
     (ROOT / "dqcodec" / "weights" / "default.md").write_text(card(results, record))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -90,8 +91,8 @@ def export_networks(run: Path, model: Path, output: Path, realism: float | None 
     left the codebooks alone; returns the fingerprint, which stays.
 
     realism: None to replace the model's networks. Of a model with a dial the decoder is the plain one; the dial goes
-    after a training of the decoder alone, else its difference stays, on top of the new decoder, for the next training
-    to start from. A number, for a training of the decoder alone, to keep the model's and make the run's the other end
+    after a training of the decoder alone and if the decoder has grown, else its difference stays, on top of the new
+    decoder, for the next training to start from. A number, for a training of the decoder alone, to keep the model's and make the run's the other end
     of a dial, which stands at that number unless it is turned. Raises DataError if the run was on other tokens, or for
     a number if it is none of the decoder alone.
     """
@@ -109,9 +110,10 @@ def export_networks(run: Path, model: Path, output: Path, realism: float | None 
     dial = None
     if not alone and realism is not None:
         raise DataError(f"{run}: not a training of the decoder alone, which --realism is for")
-    if not alone and loaded.dial is not None:
-        config, merged = loaded.config, old | merged
-        dial = _dial(loaded, model)
+    grown = any(k not in old for k in new if k.startswith(DECODER))
+    if not alone and loaded.dial is not None and not grown:
+        config = replace(loaded.config, encoder_blocks=config.encoder_blocks)
+        merged, dial = old | merged, _dial(loaded, model)
     if realism is not None:
         # A weight that only the run has, of noise, is 0 at the other end.
         merged |= {k: old.get(k, torch.zeros_like(v)) for k, v in new.items() if k.startswith(DECODER)}

@@ -13,7 +13,6 @@ import argparse
 import json
 from pathlib import Path
 
-import torch
 from safetensors import torch as safetensors
 
 from dqcodec.errors import DataError

@@ -1,7 +1,7 @@
-"""Training pictures that lie on the GPU, decoded once and cropped there: a processor cannot crop as fast as a GPU learns.
+"""Training pictures that lie on the GPU, decoded once and cropped there: processors crop less fast than a GPU learns.
 
-What a step sees is a pure function of (seed, step), as in data.py, but other crops than there: sides come in a few sizes
-a batch, so that each is one resampling of many crops.
+What a step sees is a pure function of (seed, step), as in data.py, but other crops than there: sides come in a few
+sizes a batch, so that each is one resampling of many crops.
 """
 
 from __future__ import annotations
@@ -76,7 +76,8 @@ class ResidentBatches:
         reach = torch.arange(side, device=self.device)
         cols = torch.where(u[:, 3:] < 0.5, reach, side - 1 - reach) + left[:, None]  # (count, side)
         rows = reach + top[:, None]
-        place = self._starts[which, None, None] + rows[:, :, None] * self._sizes[which, 1][:, None, None] + cols[:, None]
+        widths = self._sizes[which, 1, None, None]  # (count, 1, 1)
+        place = self._starts[which, None, None] + rows[:, :, None] * widths + cols[:, None]
         return self._pixels[place].permute(0, 3, 1, 2).float() / 255
 
     def close(self) -> None:

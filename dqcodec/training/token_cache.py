@@ -97,7 +97,7 @@ class TokenCache:
         for s, grid in enumerate(encoded.codes):
             side = self.ladder.side(s)
             present = np.repeat(np.repeat(levels >= s, side, 0), side, 1)
-            codes.append(np.where(present, grid, ABSENT).astype(np.int32))
+            codes.append(np.where(present, grid.astype(np.int32), ABSENT))
         return Tokens(cols * self.ladder.region, rows * self.ladder.region, levels, tuple(codes))
 
 

@@ -19,10 +19,11 @@ from dqcodec.prior.config import PriorConfig
 from dqcodec.prior.integer_network import IntegerNetwork
 from dqcodec.weights.fingerprint import PRIOR, QUANTIZER, TABLES, fingerprint
 from dqcodec.weights.realism import DECODER, REALISM, Dial
-from dqcodec.weights.registry import SUFFIX, name_of, read_header
+from dqcodec.weights.registry import beside, name_of, read_header
 from dqcodec.weights.tensor_file import ENCODING, read_tensors, write_tensors
 
 LENDER = "decoder"  # in the header: the model whose decoder serves this one too
+RETIRED_STEPS = 63
 TRAINING_ONLY = ("ema_count", "ema_sum", "updates")
 
 
@@ -77,7 +78,7 @@ class Model:
         try:
             tensors = read_tensors(path)
             if LENDER in header:
-                header = _borrow(path.with_name(header[LENDER] + SUFFIX), header, tensors)
+                header = _borrow(beside(path, header[LENDER]), header, tensors)
             config = CodecConfig.from_dict(json.loads(header["config"]))
             prior_text = header.get("prior", "")
             computed = fingerprint(_ladder_text(config), tensors, prior_text)
@@ -139,21 +140,24 @@ def _ladder_text(config: CodecConfig) -> str:
 
 
 def retire(path: Path, output: Path, lender: Path | None = None) -> None:
-    """Write `output`, the model file `path` with what its old files need to decode and no more: no encoder, no router.
+    """Write `output`, the model file `path` with what its old files need to decode and no more: no encoder, no router,
+    the decoder where its dial stands and no dial, and its kernels in 7 bits.
 
-    Its decoder is not kept with `lender`, a newer model file with the same codebooks, whose
-    decoder then serves both. That must stay in one folder with `output`. Raises DataError if the codebooks differ.
+    Its decoder is not kept with `lender`, a model file whose networks were trained to decode the same codes; that
+    decoder then serves both. It must stay in one folder with `output`. Raises DataError if the codebooks differ.
     """
     tensors, header = read_tensors(path), read_header(path)
-    kept = {k: v for k, v in tensors.items() if not k.startswith(ENCODING)}
+    kept = {k: v for k, v in tensors.items() if not k.startswith((*ENCODING, REALISM))}
     if lender is not None:
-        kept = {k: v for k, v in kept.items() if not k.startswith((DECODER, REALISM))}
+        kept = {k: v for k, v in kept.items() if not k.startswith(DECODER)}
         header = header | {LENDER: name_of(lender)}
         try:
             _borrow(lender, header, dict(kept))
         except ValueError as error:
             raise DataError(f"{path}: {error}") from error
-    write_tensors(output, kept, header)
+    elif header.pop("realism", None) is not None:
+        kept |= {DECODER + k: v.numpy() for k, v in Model.read(path).vae.decoder.state_dict().items()}
+    write_tensors(output, kept, header, RETIRED_STEPS)
 
 
 def _borrow(lender: Path, header: dict[str, str], tensors: dict[str, np.ndarray]) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 A straight line between the weights of a network and of its fine-tuned copy runs through networks that trade
 distortion for realism (Wang et al., "Deep Network Interpolation", CVPR 2019; Blau and Michaeli, "The
-Perception-Distortion Tradeoff", CVPR 2018). A model file holds the first decoder and, in 8 bits, what the second adds.
+Perception-Distortion Tradeoff", CVPR 2018). A model file holds the first decoder and, in 4 bits, what the second adds.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from dqcodec.errors import DqError
 from dqcodec.models.dqvae import DQVAE
-from dqcodec.weights.eight_bits import packed, unpacked
+from dqcodec.weights.few_bits import packed_small, unpacked
 
 DECODER = "decoder."
 REALISM = "realism."
@@ -25,11 +25,11 @@ REALISM = "realism."
 def dial_tensors(plain: dict[str, Tensor], real: dict[str, Tensor]) -> dict[str, np.ndarray]:
     """Tensors of a model file that lead from one decoder to the other.
 
-    plain, real: states of a DQVAE. The difference of their decoders, as eight_bits.py packs it.
+    plain, real: states of a DQVAE. The difference of their decoders, as few_bits.py packs it.
     """
     deltas = {name: (value.float() - plain[name].float()).cpu().numpy() for name, value in real.items()
               if name.startswith(DECODER)}
-    return packed(deltas, REALISM)
+    return packed_small(deltas, REALISM)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +48,7 @@ class Dial:
             raise ValueError(f"realism {default} is outside 0..1")
         before = {k.removeprefix(DECODER): v for k, v in plain.items() if k.startswith(DECODER)}
         found = unpacked(tensors, REALISM + DECODER)
-        return cls(before, {name: torch.from_numpy(found[name]) for name in before}, default)
+        return cls(before, {name: torch.from_numpy(found[name]).view(v.shape) for name, v in before.items()}, default)
 
     def turn(self, vae: DQVAE, realism: float) -> DQVAE:
         """`vae` with the decoder at `realism`, 0..1; the rest is shared. Raises DqError outside of 0..1."""

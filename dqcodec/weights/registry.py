@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 VARIABLE = "DQCODEC_MODELS"
 SUFFIX, PACKED = ".safetensors", ".safetensors.xz"  # of model files; the second is the first, compressed by xz
-FOR_OLD_FILES = ("first", "second", "third")  # superseded models that stay so that their files decode
+FOR_OLD_FILES = ("first", "second", "third", "fourth")  # superseded models that stay so that their files decode
 
 
 def _folders() -> list[Path]:
@@ -35,6 +35,12 @@ def _files() -> dict[str, Path]:
 def name_of(path: Path) -> str:
     """Name of the model in a file."""
     return path.name.removesuffix(PACKED).removesuffix(SUFFIX)
+
+
+def beside(path: Path, name: str) -> Path:
+    """The file of the model `name` in the folder of the model file `path`, packed or not."""
+    plain = path.with_name(name + SUFFIX)
+    return plain if plain.exists() else path.with_name(name + PACKED)
 
 
 def available() -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from safetensors import numpy as safetensors
 
-from dqcodec.weights.eight_bits import packed, unpacked
+from dqcodec.weights.few_bits import STEPS, packed, unpacked
 from dqcodec.weights.registry import PACKED, opened
 
 ENCODING = ("encoder.", "router.")
@@ -23,19 +23,22 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
     return {k: v for k, v in tensors.items() if not k.startswith(EIGHT_BITS)} | unpacked(tensors, EIGHT_BITS)
 
 
-def write_tensors(path: Path, tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
+def write_tensors(path: Path, tensors: dict[str, np.ndarray], metadata: dict[str, str],
+                  steps: int = STEPS) -> None:
     """Write a model file, whole or not at all.
 
     Kernels of the networks in 8 bits, which does not show (docs/experiments.md, section 4), and the networks' other
-    weights in half precision; all else as it is.
+    weights in half precision; all else as it is. steps: to both sides of a kernel's 0, at most 127; with fewer than
+    127 a packed file is smaller.
     """
     networks = {k: v for k, v in tensors.items() if k.startswith(NETWORKS)}
     kept = {k: np.ascontiguousarray(v) for k, v in tensors.items() if k not in networks}
     kept |= {k: v.astype(np.float16) for k, v in networks.items() if v.ndim == 1}
-    kept |= packed({k: v for k, v in networks.items() if v.ndim > 1}, EIGHT_BITS)
+    kept |= packed({k: v for k, v in networks.items() if v.ndim > 1}, EIGHT_BITS, steps)
     data = safetensors.save(kept, metadata)
     if path.name.endswith(PACKED):
         data = lzma.compress(data, preset=9 | lzma.PRESET_EXTREME)
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".part")
     temporary.write_bytes(data)
     temporary.replace(path)
