@@ -83,7 +83,8 @@ def _train(trainer, speed: str, unit: str, figures: tuple[str, ...]) -> None:
 @train_group.command("export")
 @click.option("--run", "folder", required=True, type=PATH, help="Folder of a finished or running training.")
 @click.option("--vae", type=PATH, help="For a run of a prior or with frozen codebooks: the model file to put it into.")
-@click.option("--data", multiple=True, type=PATH, help="For the run of a DQ-VAE: pictures whose codes fill the tables.")
+@click.option("--data", multiple=True, type=PATH, help="For the run of a DQ-VAE: pictures whose codes fill the "
+              "tables. For that of a prior: the same, if the encoder has changed since they were counted.")
 @click.option("--output", required=True, type=PATH, help="Model file to write, NAME.safetensors.")
 @click.option("--pictures", default=400, show_default=True, help="Pictures to count codes on.")
 @click.option("--realism", type=click.FloatRange(0, 1),
@@ -93,16 +94,21 @@ def export(folder, vae, data, output, pictures, realism) -> None:
     from dqcodec.training import checkpoint
     from dqcodec.training.export import export_model, export_networks, export_prior
 
-    if (vae is None) == (not data):
+    of_prior = "prior" in checkpoint.load(folder)
+    if vae is None and not data:
         raise click.UsageError("give --data for the run of a DQ-VAE, or --vae for that of a prior or one with frozen "
                                "codebooks")
     if vae is None:
         mark = export_model(folder, list(data), output, pictures)
-    else:
-        of_prior = "prior" in checkpoint.load(folder)
-        if of_prior and realism is not None:
+    elif of_prior:
+        if realism is not None:
             raise click.UsageError(f"--realism is for a decoder; {folder} is the run of a prior")
-        mark = export_prior(folder, vae, output) if of_prior else export_networks(folder, vae, output, realism)
+        mark = export_prior(folder, vae, output, list(data), pictures)
+    elif data:
+        raise click.UsageError(f"--data with --vae counts new tables for a prior; {folder} is the run of networks, whose "
+                               "codes keep their fingerprint")
+    else:
+        mark = export_networks(folder, vae, output, realism)
     click.echo(f"{output}: fingerprint {mark.hex()}")
 
 

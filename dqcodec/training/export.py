@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,10 +57,10 @@ def export_model(run: Path, data: list[Path], output: Path, pictures: int) -> by
     return model_file.write(output, config, state["ema"], tables, notes)
 
 
-def export_prior(run: Path, vae: Path, output: Path) -> bytes:
+def export_prior(run: Path, vae: Path, output: Path, data: Sequence[Path] = (), pictures: int = 400) -> bytes:
     """Write `output`, the model file `vae` with the prior of `run` (averaged weights); returns the fingerprint.
 
-    Raises DataError if the prior was trained on the tokens of another model.
+    data: pictures to count tables on anew, `pictures` crops of them; without, those of `vae` stay. Raises DataError if the prior was trained on the tokens of another model.
     """
     state = checkpoint.load(run)
     loaded = Model.read(vae)
@@ -73,10 +74,14 @@ def export_prior(run: Path, vae: Path, output: Path) -> bytes:
     notes = {k: v for k, v in header.items() if k not in ("config", "fingerprint", "prior", "realism")}
     notes |= {"vae": state["vae"], "prior_steps": str(state["step"]), "prior_hours": f"{state['elapsed'] / 3600:.2f}"}
     cache = load_or_encode(run / TOKENS, vae, [], Views())
-    notes["cost_ratio"] = json.dumps(cost_ratio(network, cache, loaded.tables))
+    tables = loaded.tables
+    if data:
+        counted = count_codes(loaded.vae, list(data), pictures)
+        tables = replace(tables, tables=tuple(quantise_counts(c) for c in counted))
+    notes["cost_ratio"] = json.dumps(cost_ratio(network, cache, tables))
     prior = (config, quantised(network))
     plain = loaded.plain.vae.state_dict()
-    return model_file.write(output, loaded.config, plain, list(loaded.tables.tables), notes, prior, dial)
+    return model_file.write(output, loaded.config, plain, list(tables.tables), notes, prior, dial)
 
 
 def _dial(loaded: Model, path: Path) -> tuple[float, dict[str, np.ndarray]] | None:

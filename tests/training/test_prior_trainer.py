@@ -17,6 +17,7 @@ from dqcodec.training.prior_config import from_dict
 from dqcodec.training.prior_trainer import TOKENS, PriorFolders, PriorTrainer
 from dqcodec.training.token_cache import Views
 from dqcodec.weights import load, model_file
+from tests.conftest import synthetic
 from tests.test_weights import SMALL, TABLES
 
 CONFIG = {"model": {"dim": 16, "heads": 2, "hidden": 32, "position_layers": 1, "content_layers": 1, "tile": 4,
@@ -129,6 +130,19 @@ def test_exported_model_codes_pictures_with_its_prior(folders, tmp_path):
     picture = Image.open(next(folders.data[0].glob("*.png")))
     data = dqcodec.compress(picture, quality=60, model=str(target))
     assert dqcodec.decompress(data, model=str(target)).size == picture.size
+
+
+def test_tables_are_counted_anew_where_pictures_are_given(folders, tmp_path):
+    run(from_dict(CONFIG), folders)
+    for i in range(2):  # as large as the crops that are counted
+        Image.fromarray(synthetic(256, 260 + i)).save(folders.data[0] / f"00_1000{i}.png")
+    kept, counted = tmp_path / "kept.safetensors", tmp_path / "counted.safetensors"
+    export_prior(folders.out, folders.vae, kept)
+    export_prior(folders.out, folders.vae, counted, folders.data, 8)
+    old, new = load(str(kept)), load(str(counted))
+    assert old.fingerprint != new.fingerprint and np.array_equal(old.tables.tables[0], TABLES[0])
+    used = np.unique(dqcodec.networks.analyse(new.vae, synthetic(256, 260), torch.device("cpu")).codes[0])
+    assert new.tables.tables[0][used].mean() > 2 * new.tables.tables[0].mean()
 
 
 def test_a_run_starts_from_the_prior_of_a_model_file(folders, tmp_path):
