@@ -145,8 +145,9 @@ def decoder_stage(run: Path) -> dict:
     state = checkpoint.load(run)
     config = state["config"]
     return {"flop": flop(state), "name": run.name, "steps": state["step"], "batch": config["data"]["batch"],
-            "crop": config["data"]["crop"], "hours": round(state["elapsed"] / 3600, 3), "adversary": config["adversarial"]["kind"],
-            "weight": config["adversarial"]["weight"], "noise": config["model"]["noise_factors"],
+            "crop": config["data"]["crop"], "hours": round(state["elapsed"] / 3600, 3),
+            "adversary": config["adversarial"]["kind"], "weight": config["adversarial"]["weight"],
+            "noise": config["model"]["noise_factors"],
             "muon": config["optim"].get("muon", False)}
 
 
@@ -154,9 +155,9 @@ def decoder_lines(stages: list[dict]) -> str:
     sees = {"features": "the features of LPIPS-VGG", "patch": "patches"}
     return "".join(
         f"- Other end of the dial ({s['name']}): the decoder alone on frozen tokens, {s['steps']} steps of "
-        f"{s['batch']} crops of {s['crop']} px{' by Muon' if s.get('muon') else ''}, {s['hours']:.2f} hours{where(s)}, the "
-        f"same loss and {s['weight']:g} x the hinge "
-        f"loss of a discriminator on {sees[s['adversary']]}; noise at f{', f'.join(map(str, s['noise']))}.\n"
+        f"{s['batch']} crops of {s['crop']} px{' by Muon' if s.get('muon') else ''}, {s['hours']:.2f} hours{where(s)}, "
+        f"the same loss and {s['weight']:g} x the hinge loss of a discriminator on {sees[s['adversary']]}; noise at "
+        f"f{', f'.join(map(str, s['noise']))}.\n"
         for s in stages)
 
 

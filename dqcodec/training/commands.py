@@ -105,8 +105,8 @@ def export(folder, vae, data, output, pictures, realism) -> None:
             raise click.UsageError(f"--realism is for a decoder; {folder} is the run of a prior")
         mark = export_prior(folder, vae, output, list(data), pictures)
     elif data:
-        raise click.UsageError(f"--data with --vae counts new tables for a prior; {folder} is the run of networks, whose "
-                               "codes keep their fingerprint")
+        raise click.UsageError(f"--data with --vae counts new tables for a prior; {folder} is the run of networks, "
+                               "whose codes keep their fingerprint")
     else:
         mark = export_networks(folder, vae, output, realism)
     click.echo(f"{output}: fingerprint {mark.hex()}")

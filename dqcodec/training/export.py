@@ -60,7 +60,8 @@ def export_model(run: Path, data: list[Path], output: Path, pictures: int) -> by
 def export_prior(run: Path, vae: Path, output: Path, data: Sequence[Path] = (), pictures: int = 400) -> bytes:
     """Write `output`, the model file `vae` with the prior of `run` (averaged weights); returns the fingerprint.
 
-    data: pictures to count tables on anew, `pictures` crops of them; without, those of `vae` stay. Raises DataError if the prior was trained on the tokens of another model.
+    data: pictures to count tables on anew, `pictures` crops of them; without, those of `vae` stay. Raises
+    DataError if the prior was trained on the tokens of another model.
     """
     state = checkpoint.load(run)
     loaded = Model.read(vae)
@@ -97,9 +98,9 @@ def export_networks(run: Path, model: Path, output: Path, realism: float | None 
 
     realism: None to replace the model's networks. Of a model with a dial the decoder is the plain one; the dial goes
     after a training of the decoder alone and if the decoder has grown, else its difference stays, on top of the new
-    decoder, for the next training to start from. A number, for a training of the decoder alone, to keep the model's and make the run's the other end
-    of a dial, which stands at that number unless it is turned. Raises DataError if the run was on other tokens, or for
-    a number if it is none of the decoder alone.
+    decoder, for the next training to start from. A number, for a training of the decoder alone, to keep the model's and
+    make the run's the other end of a dial, which stands at that number unless it is turned. Raises DataError if the run
+    was on other tokens, or for a number if it is none of the decoder alone.
     """
     state = checkpoint.load(run)
     loaded, header = Model.read(model), read_header(model)
