@@ -190,7 +190,8 @@ def card(results: dict, record: dict) -> str:
     shape = model.prior.config
     lines = [f"  - {s['name']}: {s['steps']} steps of {s['batch']} crops of {s['crop']} px, {s['hours']:.2f} hours, "
              f"bypass {s['bypass']}{', codebooks frozen' if s.get('frozen') else ''}"
-             f"{', by Muon' if s.get('muon') else ''}{where(s)}" for s in stages]
+             f"{', by Muon' if s.get('muon') else ''}{where(s)}"
+             f"{', on {:,} of the pictures'.format(s['pictures']) if 'pictures' in s else ''}" for s in stages]
     last = "" if "l1" not in stages[-1] else (
         f" Last training figures: L1 {stages[-1]['l1']:.4f}, LPIPS-VGG {stages[-1]['lpips_vgg']:.4f}.")
     saved = ", ".join(f"{100 * r['saved']:.1f} % at {r['bpp']} bpp" for r in facts["rates"])
