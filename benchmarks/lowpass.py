@@ -3,8 +3,9 @@
     python benchmarks/lowpass.py --images DIR --metric-weights DIR [--model default] [--most 6] [--bpp 0.1 0.3]
         [--output results/lowpass.json]
 
-Means of blocks of 64, 32, 16 and 8 pixels, interpolated, of the original in place of the decoded picture's: what the codec
-could gain at most by getting them right. Beside it the decoded picture with the original's colour (Cb, Cr), and with its luma.
+Means of blocks of 64, 32, 16 and 8 pixels, interpolated, of the original in place of the decoded picture's: what the
+codec could gain at most by getting them right. Beside it the decoded picture with the original's colour (Cb, Cr), and
+with its luma.
 """
 
 from __future__ import annotations
