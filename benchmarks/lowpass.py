@@ -58,11 +58,12 @@ def main() -> None:
     parser.add_argument("--output", type=Path)
     args = parser.parse_args()
     scorers = {name: Scorer(name, args.metric_weights) for name in METRICS}
+    sources = sorted(args.images.glob("*.png"))[: args.most]
     rows = []
     print("| bpp | the original's | " + " | ".join(METRICS) + " |\n| --- | --- |" + " --- |" * len(METRICS))
     for bpp in args.bpp:
         scores: dict[str, list[list[float]]] = {}
-        for path in sorted(args.images.glob("*.png"))[: args.most]:
+        for path in sources:
             image = Image.open(path).convert("RGB")
             original = np.asarray(image)
             decoded = np.asarray(dqcodec.decompress(dqcodec.compress(image, bpp=bpp, model=args.model)).convert("RGB"))
@@ -73,7 +74,7 @@ def main() -> None:
             rows.append({"bpp": bpp, "mended": name, **means})
             print(f"| {bpp} | {name} | " + " | ".join(f"{v:.4f}" for v in means.values()) + " |", flush=True)
     if args.output:
-        args.output.write_text(json.dumps({"model": args.model, "pictures": len(found), "rows": rows,
+        args.output.write_text(json.dumps({"model": args.model, "pictures": len(sources), "rows": rows,
                                            "machine": machine.describe()}, indent=1) + "\n")
 
 

@@ -78,6 +78,16 @@ def test_networks_trained_around_the_codebooks_replace_the_models_own(tmp_path, 
         export_networks(run, Path(model), output, realism=0.5)
 
 
+def test_a_retired_model_keeps_the_decoder_where_its_dial_stands(tmp_path, model, file):
+    retired = tmp_path / "retired.safetensors.xz"
+    model_file.retire(Path(model), retired)
+    old = load(str(retired))
+    assert old.dial is None and not old.encodes and old.fingerprint == load(model).fingerprint
+    away, there = (np.abs(decoded(file, model=str(retired)) - decoded(file, model=model, **how)).mean()
+                   for how in ({"realism": 0}, {}))
+    assert there < 1.5 and there < 0.3 * away
+
+
 def test_a_dial_does_not_outlive_a_decoder_that_grew(tmp_path, model):
     large = replace(SMALL, decoder_blocks=tuple(n + 2 for n in SMALL.decoder_blocks),
                     encoder_blocks=tuple(n + 1 for n in SMALL.encoder_blocks))

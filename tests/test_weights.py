@@ -109,7 +109,7 @@ def test_a_retired_model_decodes_as_before_and_refuses_to_encode(models):
     done = retired(models)
     assert done.exit_code == 0 and load("small").fingerprint.hex() in done.output
     assert (models / "old.safetensors").stat().st_size < 0.7 * (models / "small.safetensors").stat().st_size
-    assert np.abs(np.asarray(dqcodec.decompress(data, model="old")) - before).max() <= 2  # weights in 8 bits
+    assert np.abs(np.asarray(dqcodec.decompress(data, model="old")) - before).max() <= 4  # weights in 7 bits
     with pytest.raises(UnknownModelError, match="old is kept for its old files"):
         dqcodec.compress(picture, quality=70, model="old")
 

@@ -95,7 +95,7 @@ def export(folder, vae, data, output, pictures, realism) -> None:
     from dqcodec.training.export import export_model, export_networks, export_prior
 
     of_prior = "prior" in checkpoint.load(folder)
-    if vae is None and not data:
+    if vae is None and (of_prior or not data):
         raise click.UsageError("give --data for the run of a DQ-VAE, or --vae for that of a prior or one with frozen "
                                "codebooks")
     if vae is None:

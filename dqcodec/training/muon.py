@@ -32,8 +32,8 @@ def orthogonal(matrices: Tensor) -> Tensor:
 class Muon(torch.optim.Optimizer):
     """For matrices (rows, columns) between hidden values, and kernels (rows, ...) of convolutions, taken as such.
 
-    Embeddings, first and last layers and biases want Adam. On a GPU matrices of one shape are made orthogonal together:
-    one by one they are too small for it.
+    Embeddings, first and last layers and biases want Adam. Matrices of one shape are made orthogonal together: one by
+    one they are too small for a GPU.
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter] | Iterable[dict], lr: float, momentum: float = 0.95,
@@ -44,7 +44,11 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure=None) -> None:
         """One update; `closure` is not supported and must be None."""
         for group in self.param_groups:
-            for alike in _alike([p for p in group["params"] if p.grad is not None]):
+            shapes: dict[torch.Size, list[nn.Parameter]] = {}
+            for p in group["params"]:
+                if p.grad is not None:
+                    shapes.setdefault(p.shape, []).append(p)
+            for alike in shapes.values():
                 ahead = []
                 for p in alike:
                     average = self.state[p].setdefault("momentum", torch.zeros_like(p))
@@ -54,11 +58,3 @@ class Muon(torch.optim.Optimizer):
                 for p, update in zip(alike, orthogonal(torch.stack(ahead)), strict=True):
                     p.mul_(1 - group["lr"] * group["weight_decay"])
                     p.add_(update.reshape(p.shape), alpha=-group["lr"] * size)
-
-
-def _alike(parameters: list[nn.Parameter]) -> list[list[nn.Parameter]]:
-    """Parameters to update together: on a GPU all of one shape, else each by itself."""
-    groups: dict[tuple, list[nn.Parameter]] = {}
-    for i, p in enumerate(parameters):
-        groups.setdefault(tuple(p.shape) if p.is_cuda else (i,), []).append(p)
-    return list(groups.values())
