@@ -18,7 +18,7 @@ from dqcodec.training import checkpoint
 from dqcodec.training.config import DataConfig, LossConfig, TrainConfig
 from dqcodec.training.export import export_networks
 from dqcodec.training.trainer import RunFolders, Trainer
-from dqcodec.weights import load, model_file, registry
+from dqcodec.weights import load, model_file, registry, slim
 from dqcodec.weights.realism import DECODER, dial_tensors
 from tests.conftest import synthetic
 from tests.test_weights import SMALL, TABLES
@@ -80,7 +80,7 @@ def test_networks_trained_around_the_codebooks_replace_the_models_own(tmp_path, 
 
 def test_a_retired_model_keeps_the_decoder_where_its_dial_stands(tmp_path, model, file):
     retired = tmp_path / "retired.safetensors.xz"
-    model_file.retire(Path(model), retired)
+    slim.retire(Path(model), retired)
     old = load(str(retired))
     assert old.dial is None and not old.encodes and old.fingerprint == load(model).fingerprint
     away, there = (np.abs(decoded(file, model=str(retired)) - decoded(file, model=model, **how)).mean()

@@ -11,12 +11,17 @@ from dqcodec.models.config import CodecConfig
 from dqcodec.models.noise import noise
 
 
+def random_origins(pictures: int, device: torch.device) -> Tensor:
+    """Random places (pictures, 2) for `Decoder.forward`."""
+    return torch.randint(1 << 20, (pictures, 2), device=device)
+
+
 class Decoder(nn.Module):
     """forward: values {factor: (B, D, H/factor, W/factor)}, zero where a grain has no code, and
     levels (B, H/16, W/16) int64 -> image (B, 3, H, W), about [-1, 1], not clamped.
 
-    origin: row and column of the first region in the whole picture, where the input is a tile of it; in
-    training every picture gets its noise from a random place.
+    origin: row and column of the first region in the whole picture, where the input is a tile of it, or of each
+    picture, (B, 2) int64; without, (0, 0), and in training a random place for each picture's noise.
     """
 
     def __init__(self, config: CodecConfig):
@@ -37,12 +42,12 @@ class Decoder(nn.Module):
         self.refine = nn.Conv2d(widths[1], widths[1], 3, padding=1)
         self.to_image = nn.Conv2d(widths[1], 3, 3, padding=1)
 
-    def forward(self, values: dict[int, Tensor], levels: Tensor, origin: tuple[int, int] = (0, 0)) -> Tensor:
+    def forward(self, values: dict[int, Tensor], levels: Tensor,
+                origin: tuple[int, int] | Tensor | None = None) -> Tensor:
         h = self.level_embedding(levels).permute(0, 3, 1, 2)  # (B, C16, H/16, W/16)
-        if self.training:
-            place = torch.randint(1 << 20, (len(h), 2), device=h.device)
-        else:
-            place = torch.tensor([origin], device=h.device).expand(len(h), 2)
+        if origin is None:
+            origin = random_origins(len(h), h.device) if self.training else (0, 0)
+        place = torch.as_tensor(origin, device=h.device).expand(len(h), 2)
         for factor in (16, 8, 4, 2, 1):
             if factor in values:
                 h = h + self.inputs[str(factor)](values[factor])

@@ -17,6 +17,7 @@ class AutoencoderOutput:
     levels: (B, Hr, Wr) int64, level (or grain) of each region, 0 = coarse.
     bits: (B,) raw bits of the codes, log2 K each, map not counted.
     predicted_distortion: (B, L, Hr, Wr) or None, the gain router's estimate for every level.
+    target: (B, 3, H, W), what the reconstruction should be; None for the picture that went in.
     metrics: figures worth logging, e.g. codebook perplexity.
     """
 
@@ -26,4 +27,5 @@ class AutoencoderOutput:
     levels: Tensor
     bits: Tensor
     predicted_distortion: Tensor | None = None
+    target: Tensor | None = None
     metrics: dict[str, float] = field(default_factory=dict)

@@ -24,7 +24,7 @@ from dqcodec.training.trainer import RunFolders, Trainer
 
 def _vae(args: argparse.Namespace) -> Trainer:
     folders = RunFolders(tuple(args.data), args.out, args.valid, args.metric_weights)
-    return Trainer(load(args.config), folders, args.device, args.resume, args.init)
+    return Trainer(load(args.config), folders, args.device, args.resume, args.init, args.teacher)
 
 
 def _prior(args: argparse.Namespace) -> Loop:
@@ -41,6 +41,7 @@ def main() -> int:
     parser.add_argument("--metric-weights", type=Path)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--init", type=Path, help="checkpoint (averaged weights) or .safetensors model to start from")
+    parser.add_argument("--teacher", type=Path, help="model file to learn from, for a config with a section distil")
     parser.add_argument("--vae", type=Path,
                         help="frozen DQ-VAE (model file; for mode: paper checkpoint.pt): train a prior on its tokens")
     parser.add_argument("--resume", action="store_true")

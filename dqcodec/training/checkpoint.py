@@ -10,8 +10,9 @@ import torch
 from dqcodec.errors import DataError
 from dqcodec.prior.quantised import restored
 from dqcodec.weights.fingerprint import PRIOR, TABLES
+from dqcodec.weights.loans import read_whole
 from dqcodec.weights.realism import DECODER, REALISM, Dial
-from dqcodec.weights.tensor_file import read_tensors
+from dqcodec.weights.registry import is_model_file
 
 NAME = "checkpoint.pt"
 
@@ -36,9 +37,9 @@ def load(folder: Path, device: torch.device | str = "cpu") -> dict:
 
 def initial_prior(path: Path, device: torch.device | str = "cpu") -> dict[str, torch.Tensor]:
     """State dict to start a prior's run from: the averaged weights of a checkpoint, or the integers of a model file."""
-    if path.suffix != ".safetensors":
+    if not is_model_file(path):
         return initial_weights(path, device)
-    integers = {k.removeprefix(PRIOR): v for k, v in read_tensors(path).items() if k.startswith(PRIOR)}
+    integers = {k.removeprefix(PRIOR): v for k, v in read_whole(path)[0].items() if k.startswith(PRIOR)}
     if not integers:
         raise KeyError(f"{path} has no prior")
     return {name: value.to(device) for name, value in restored(integers).items()}
@@ -53,9 +54,9 @@ def initial_weights(path: Path, device: torch.device | str = "cpu", real: bool =
     A model file has no moving averages of its codebooks. They start as if every code had been used as
     often as its entropy table says, once a step in the mean, so that no code is restarted at once.
     """
-    if path.suffix != ".safetensors":
+    if not is_model_file(path):
         return torch.load(path, map_location=device, weights_only=True)["ema"]
-    tensors = {name: value for name, value in read_tensors(path).items() if not name.startswith(PRIOR)}
+    tensors = {name: value for name, value in read_whole(path)[0].items() if not name.startswith(PRIOR)}
     dial = {name: tensors.pop(name) for name in list(tensors) if name.startswith(REALISM)}
     state = {name: torch.from_numpy(value).to(device) for name, value in tensors.items()}
     tables = {name: state.pop(name) for name in list(state) if name.startswith(TABLES)}

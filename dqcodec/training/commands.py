@@ -23,13 +23,14 @@ def train_group() -> None:
 @click.option("--metric-weights", type=PATH, help="Folder with the VGG16 and LPIPS weights of the loss.")
 @click.option("--device", default="cpu", show_default=True)
 @click.option("--init", type=PATH, help="Checkpoint (its averaged weights) or .safetensors model to start from.")
+@click.option("--teacher", type=PATH, help="Model file to learn from, for a config with a section distil.")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
-def vae(config, data, out, valid, metric_weights, device, init, resume) -> None:
+def vae(config, data, out, valid, metric_weights, device, init, teacher, resume) -> None:
     """Train a DQ-VAE (codec or paper mode, as the config says)."""
     from dqcodec.training.config import load
     from dqcodec.training.trainer import RunFolders, Trainer
 
-    trainer = Trainer(load(config), RunFolders(tuple(data), out, valid, metric_weights), device, resume, init)
+    trainer = Trainer(load(config), RunFolders(tuple(data), out, valid, metric_weights), device, resume, init, teacher)
     _train(trainer, "img_s", "img/s", ("loss", "l1", "lpips_vgg"))
 
 
@@ -112,17 +113,59 @@ def export(folder, vae, data, output, pictures, realism) -> None:
     click.echo(f"{output}: fingerprint {mark.hex()}")
 
 
+BITS = click.option("--bits", type=click.IntRange(4, 8), default=7, show_default=True, help="Of the networks' kernels.")
+
+
 @train_group.command("retire")
 @click.argument("model", type=PATH)
 @click.option("--output", required=True, type=PATH, help="Model file to write: NAME.safetensors, or packed, "
               "NAME.safetensors.xz.")
 @click.option("--decoder-of", "lender", type=PATH, help="Newer model file with the same codebooks, in the folder of "
               "--output; its decoder serves both.")
-def retire(model, output, lender) -> None:
+@BITS
+def retire(model, output, lender, bits) -> None:
     """Leave in a superseded model's file what its old files need to decode: a third of the size, or less."""
-    from dqcodec.weights.model_file import Model, retire
+    from dqcodec.weights.model_file import Model
+    from dqcodec.weights.slim import retire
 
-    if lender is not None and lender.resolve().parent != output.resolve().parent:
-        raise click.UsageError(f"--decoder-of {lender} must lie in the folder of --output")
-    retire(model, output, lender)
+    _check_beside("--decoder-of", lender, output)
+    retire(model, output, lender, bits)
     click.echo(f"{output}: fingerprint {Model.read(output).fingerprint.hex()}, decodes only")
+
+
+def _check_beside(option: str, lender: Path | None, output: Path) -> None:
+    if lender is not None and lender.resolve().parent != output.resolve().parent:
+        raise click.UsageError(f"{option} {lender} must lie in the folder of --output")
+
+
+@train_group.command("share")
+@click.argument("model", type=PATH)
+@click.option("--output", required=True, type=PATH, help="Model file to write: NAME.safetensors, or packed, "
+              "NAME.safetensors.xz.")
+@click.option("--codes-of", "lender", required=True, type=PATH, help="Model file of the same fingerprint, in the "
+              "folder of --output; its codebooks, tables and prior serve both.")
+@BITS
+def share(model, output, lender, bits) -> None:
+    """Leave out of a model's file what another of the same fingerprint has: codebooks, tables and prior."""
+    from dqcodec.weights.model_file import Model
+    from dqcodec.weights.slim import share
+
+    _check_beside("--codes-of", lender, output)
+    share(model, output, lender, bits)
+    click.echo(f"{output}: fingerprint {Model.read(output).fingerprint.hex()}, {output.stat().st_size} bytes")
+
+
+@train_group.command("whole")
+@click.argument("model")
+@click.option("--output", required=True, type=PATH, help="Model file to write: NAME.safetensors, or packed, "
+              "NAME.safetensors.xz.")
+def whole(model, output) -> None:
+    """Make a model's file one that needs no other: with the codebooks, prior or decoder that it borrows.
+
+    MODEL is a name, such as tiny, or a path.
+    """
+    from dqcodec.weights.registry import path_of
+    from dqcodec.weights.slim import make_whole
+
+    make_whole(path_of(model), output)
+    click.echo(f"{output}: {output.stat().st_size} bytes")

@@ -52,8 +52,30 @@ class DataConfig:
 
 
 @dataclass(frozen=True)
+class DistilConfig:
+    """Learning from a teacher, a model with the same ladder, whose codebooks the run takes over (distil.py).
+
+    latents, router: weights on the squared distance of latents and predicted distortions to the teacher's.
+    tokens: share of pictures that reach the decoder by the teacher's tokens and not by the encoder's own.
+    target: what the decoder should make of them, "picture", what went in, or "teacher", what the teacher decodes.
+    """
+
+    latents: float = 1.0
+    router: float = 1.0
+    tokens: float = 0.5
+    target: str = "picture"
+
+    def __post_init__(self):
+        if self.target not in ("picture", "teacher"):
+            raise ConfigError(f"distil target is {self.target!r}; it must be 'picture' or 'teacher'")
+        if not 0 <= self.tokens <= 1:
+            raise ConfigError(f"distil tokens is {self.tokens}; it is a share, 0..1")
+
+
+@dataclass(frozen=True)
 class TrainConfig:
-    """mode: "codec" or "paper". model: fields of the mode's dataclass. adversarial: None for no GAN.
+    """mode: "codec" or "paper". model: fields of the mode's dataclass. adversarial: None for no GAN. distil: None
+    for no teacher.
 
     steps bounds the run; with hours > 0 the schedule follows wall-clock time instead and the run
     ends at whichever comes first. train_only: module names to train while the rest is frozen, e.g.
@@ -63,6 +85,7 @@ class TrainConfig:
     mode: str = "codec"
     model: dict = field(default_factory=dict)
     adversarial: AdversarialConfig | None = None
+    distil: DistilConfig | None = None
     loss: LossConfig = LossConfig()
     optim: OptimConfig = OptimConfig()
     data: DataConfig = DataConfig()
@@ -94,9 +117,9 @@ def from_dict(values: dict, where: str = "configuration") -> TrainConfig:
     for name, cls in (("loss", LossConfig), ("optim", OptimConfig), ("data", DataConfig)):
         if name in values:
             values[name] = build_section(cls, dict(values[name]), f"{where}, section {name}")
-    if values.get("adversarial") is not None:
-        section = dict(values["adversarial"])
-        values["adversarial"] = build_section(AdversarialConfig, section, f"{where}, section adversarial")
+    for name, cls in (("adversarial", AdversarialConfig), ("distil", DistilConfig)):
+        if values.get(name) is not None:
+            values[name] = build_section(cls, dict(values[name]), f"{where}, section {name}")
     config = build_section(TrainConfig, values, where)
     if config.mode not in ("codec", "paper"):
         raise ConfigError(f"{where}: mode is {config.mode!r}; it must be codec or paper")

@@ -29,10 +29,9 @@ from dqcodec.training.prior_trainer import TOKENS, losses
 from dqcodec.training.token_cache import TokenCache, Views, load_or_encode
 from dqcodec.weights import model_file
 from dqcodec.weights.fingerprint import PRIOR, QUANTIZER
+from dqcodec.weights.loans import read_whole
 from dqcodec.weights.model_file import Model
 from dqcodec.weights.realism import DECODER, REALISM, dial_tensors
-from dqcodec.weights.registry import read_header
-from dqcodec.weights.tensor_file import read_tensors
 
 COST_SHARES = (0.25, 0.5, 0.75)  # budgets, geometric between coarsest and finest; at half of it hardly a code is of f4
 
@@ -70,8 +69,8 @@ def export_prior(run: Path, vae: Path, output: Path, data: Sequence[Path] = (), 
     config = PriorConfig.from_dict(state["prior"])
     network = DQTransformer(config)
     network.load_state_dict(state["ema"])
-    header = read_header(vae)
-    dial = _dial(loaded, vae)
+    tensors, header = read_whole(vae)
+    dial = _dial(loaded, tensors)
     notes = {k: v for k, v in header.items() if k not in ("config", "fingerprint", "prior", "realism")}
     notes |= {"vae": state["vae"], "prior_steps": str(state["step"]), "prior_hours": f"{state['elapsed'] / 3600:.2f}"}
     cache = load_or_encode(run / TOKENS, vae, [], Views())
@@ -85,11 +84,11 @@ def export_prior(run: Path, vae: Path, output: Path, data: Sequence[Path] = (), 
     return model_file.write(output, loaded.config, plain, list(tables.tables), notes, prior, dial)
 
 
-def _dial(loaded: Model, path: Path) -> tuple[float, dict[str, np.ndarray]] | None:
-    """Setting and tensors of the dial in a model file, None if it has none."""
+def _dial(loaded: Model, tensors: dict[str, np.ndarray]) -> tuple[float, dict[str, np.ndarray]] | None:
+    """Setting and tensors of the dial of a model file of these `tensors`, None if it has none."""
     if loaded.dial is None:
         return None
-    return loaded.dial.default, {k: v for k, v in read_tensors(path).items() if k.startswith(REALISM)}
+    return loaded.dial.default, {k: v for k, v in tensors.items() if k.startswith(REALISM)}
 
 
 def export_networks(run: Path, model: Path, output: Path, realism: float | None = None) -> bytes:
@@ -97,13 +96,13 @@ def export_networks(run: Path, model: Path, output: Path, realism: float | None 
     left the codebooks alone; returns the fingerprint, which stays.
 
     realism: None to replace the model's networks. Of a model with a dial the decoder is the plain one; the dial goes
-    after a training of the decoder alone and if the decoder has grown, else its difference stays, on top of the new
-    decoder, for the next training to start from. A number, for a training of the decoder alone, to keep the model's and
-    make the run's the other end of a dial, which stands at that number unless it is turned. Raises DataError if the run
-    was on other tokens, or for a number if it is none of the decoder alone.
+    after a training of the decoder alone and if the decoder is of another shape, else its difference stays, on top of
+    the new decoder, for the next training to start from. A number, for a training of the decoder alone, to keep the
+    model's and make the run's the other end of a dial, which stands at that number unless it is turned. Raises
+    DataError if the run was on other tokens, or for a number if it is none of the decoder alone.
     """
     state = checkpoint.load(run)
-    loaded, header = Model.read(model), read_header(model)
+    loaded, (tensors, header) = Model.read(model), read_whole(model)
     old, new = loaded.plain.vae.state_dict(), state["ema"]
     books = [k for k in old if k.startswith(QUANTIZER) and not k.endswith(model_file.TRAINING_ONLY)]
     if any(k not in new or not torch.equal(old[k], new[k].float()) for k in books):
@@ -116,10 +115,10 @@ def export_networks(run: Path, model: Path, output: Path, realism: float | None 
     dial = None
     if not alone and realism is not None:
         raise DataError(f"{run}: not a training of the decoder alone, which --realism is for")
-    grown = any(k not in old for k in new if k.startswith(DECODER))
-    if not alone and loaded.dial is not None and not grown:
+    reshaped = any(k.startswith(DECODER) and (k not in old or old[k].shape != v.shape) for k, v in new.items())
+    if not alone and loaded.dial is not None and not reshaped:
         config = replace(loaded.config, encoder_blocks=config.encoder_blocks)
-        merged, dial = old | merged, _dial(loaded, model)
+        merged, dial = old | merged, _dial(loaded, tensors)
     if realism is not None:
         # A weight that only the run has, of noise, is 0 at the other end.
         merged |= {k: old.get(k, torch.zeros_like(v)) for k, v in new.items() if k.startswith(DECODER)}
@@ -129,7 +128,7 @@ def export_networks(run: Path, model: Path, output: Path, realism: float | None 
     notes |= {f"{part}steps": str(state["step"]), f"{part}hours": f"{state['elapsed'] / 3600:.2f}"}
     prior = None
     if loaded.prior is not None:
-        integers = {k: v for k, v in read_tensors(model).items() if k.startswith(PRIOR)}
+        integers = {k: v for k, v in tensors.items() if k.startswith(PRIOR)}
         prior = (loaded.prior.config, {k.removeprefix(PRIOR): v for k, v in integers.items()})
     return model_file.write(output, config, merged, list(loaded.tables.tables), notes, prior, dial)
 

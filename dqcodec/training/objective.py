@@ -28,7 +28,7 @@ class Losses:
 
 
 class Objective(nn.Module):
-    """Loss terms of an AutoencoderOutput against its input x (B, 3, H, W) in [-1, 1]."""
+    """Loss terms of an AutoencoderOutput against what it should be, x (B, 3, H, W) in [-1, 1]."""
 
     def __init__(self, config: LossConfig, lpips: LpipsVgg | None):
         super().__init__()

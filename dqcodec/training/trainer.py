@@ -20,6 +20,7 @@ from dqcodec.training import checkpoint, parallel
 from dqcodec.training.adversarial import Adversary
 from dqcodec.training.config import TrainConfig
 from dqcodec.training.data import Batches, Pictures
+from dqcodec.training.distil import Distilled, load_teacher
 from dqcodec.training.ema import WeightAverage
 from dqcodec.training.log import CsvLog, contact_sheet
 from dqcodec.training.loop import Loop
@@ -66,7 +67,7 @@ class Trainer(Loop):
     """One run. `run()` trains to the end of its schedule or until `should_stop()`."""
 
     def __init__(self, config: TrainConfig, folders: RunFolders, device: str = "cpu", resume: bool = False,
-                 init: Path | None = None):
+                 init: Path | None = None, teacher: Path | None = None):
         self.config, self.folders = config, folders
         self.rank, self.world, self.device = parallel.start(device)
         torch.manual_seed(config.seed)
@@ -79,6 +80,10 @@ class Trainer(Loop):
             new = ("decoder.noise.", "decoder.stages.", "encoder.stages.")
             fresh = {k: v for k, v in self.model.state_dict().items() if k.startswith(new)}
             self.model.load_state_dict(fresh | state)
+        forward = self.model
+        if config.distil is not None:
+            forward = Distilled(self.model, load_teacher(teacher).to(self.device, memory_format=torch.channels_last),
+                                config.distil)
         parallel.same_start(self.model)
         lpips = None
         if config.loss.lpips_vgg:
@@ -109,7 +114,7 @@ class Trainer(Loop):
         if self.rank == 0:
             self.log = CsvLog(folders.out / "log.csv", self.step if resume else None)
             self.valid_log = CsvLog(folders.out / "valid.csv", self.step + 1 if resume else None)
-        self.forward = torch.compile(self.model) if config.compile else self.model
+        self.forward = torch.compile(forward) if config.compile else forward
 
     def _freeze(self) -> None:
         names = self.config.train_only
@@ -161,12 +166,12 @@ class Trainer(Loop):
         self._train_mode()
         with torch.autocast(self.device.type, torch.bfloat16):
             out = self.forward(x, step=self.step)
-            losses = self.objective(x, out)
+            losses = self.objective(x if out.target is None else out.target, out)
         loss, metrics = losses.reconstruction + losses.rest, losses.metrics
         game = self.adversary is not None and self.step >= self.adversary.config.start_step
         if game:
             fake = self.adversary.view(out.reconstruction, losses.decoded)
-            real = self.adversary.view(x, losses.real)
+            real = self.adversary.view(x if out.target is None else out.target, losses.real)
             with torch.autocast(self.device.type, torch.bfloat16):
                 push, more = self.adversary.generator_loss(fake, losses.reconstruction, self.model.last_layer)
             metrics |= more

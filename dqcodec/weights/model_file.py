@@ -11,19 +11,18 @@ import torch
 
 from dqcodec.bitstream.code_model import CodeModel
 from dqcodec.bitstream.static_tables import StaticTables
-from dqcodec.errors import DataError, DqError, UnknownModelError
+from dqcodec.errors import DqError, UnknownModelError
 from dqcodec.models.config import CodecConfig
 from dqcodec.models.dqvae import DQVAE
 from dqcodec.prior.code_model import PriorModel
 from dqcodec.prior.config import PriorConfig
 from dqcodec.prior.integer_network import IntegerNetwork
-from dqcodec.weights.fingerprint import PRIOR, QUANTIZER, TABLES, fingerprint
-from dqcodec.weights.realism import DECODER, REALISM, Dial
-from dqcodec.weights.registry import beside, name_of, read_header
-from dqcodec.weights.tensor_file import ENCODING, read_tensors, write_tensors
+from dqcodec.weights.fingerprint import PRIOR, TABLES, fingerprint
+from dqcodec.weights.loans import read_whole
+from dqcodec.weights.realism import REALISM, Dial
+from dqcodec.weights.registry import name_of, read_header
+from dqcodec.weights.tensor_file import ENCODING, write_tensors
 
-LENDER = "decoder"  # in the header: the model whose decoder serves this one too
-RETIRED_STEPS = 63
 TRAINING_ONLY = ("ema_count", "ema_sum", "updates")
 
 
@@ -34,7 +33,7 @@ class Model:
     vae: in evaluation mode, float32. tables: frequencies of the codes by themselves, the entropy model of
     models without a prior and a quick estimate of costs in all. prior: the DQ-Transformer, or None.
     cost_ratio: per step, bits of a code under the prior in the mean over bits under its table. dial: between two
-    decoders, or None where the model has one. encodes: False for a superseded model without its encoder (`retire`).
+    decoders, or None where the model has one. encodes: False for a superseded model without its encoder (slim.retire).
     """
 
     name: str
@@ -76,9 +75,7 @@ class Model:
         """Read a model file; raises UnknownModelError if it is broken or not what it says it is."""
         header = read_header(path)
         try:
-            tensors = read_tensors(path)
-            if LENDER in header:
-                header = _borrow(beside(path, header[LENDER]), header, tensors)
+            tensors, header = read_whole(path)
             config = CodecConfig.from_dict(json.loads(header["config"]))
             prior_text = header.get("prior", "")
             computed = fingerprint(_ladder_text(config), tensors, prior_text)
@@ -137,40 +134,6 @@ def write(path: Path, config: CodecConfig, state: dict[str, torch.Tensor], table
 def _ladder_text(config: CodecConfig) -> str:
     ladder = config.ladder
     return f"{ladder.region}:{','.join(map(str, ladder.factors))}:{','.join(map(str, ladder.codebook_sizes))}"
-
-
-def retire(path: Path, output: Path, lender: Path | None = None) -> None:
-    """Write `output`, the model file `path` with what its old files need to decode and no more: no encoder, no router,
-    the decoder where its dial stands and no dial, and its kernels in 7 bits.
-
-    Its decoder is not kept with `lender`, a model file whose networks were trained to decode the same codes; that
-    decoder then serves both. It must stay in one folder with `output`. Raises DataError if the codebooks differ.
-    """
-    tensors, header = read_tensors(path), read_header(path)
-    kept = {k: v for k, v in tensors.items() if not k.startswith((*ENCODING, REALISM))}
-    if lender is not None:
-        kept = {k: v for k, v in kept.items() if not k.startswith(DECODER)}
-        header = header | {LENDER: name_of(lender)}
-        try:
-            _borrow(lender, header, dict(kept))
-        except ValueError as error:
-            raise DataError(f"{path}: {error}") from error
-    elif header.pop("realism", None) is not None:
-        kept |= {DECODER + k: v.numpy() for k, v in Model.read(path).vae.decoder.state_dict().items()}
-    write_tensors(output, kept, header, RETIRED_STEPS)
-
-
-def _borrow(lender: Path, header: dict[str, str], tensors: dict[str, np.ndarray]) -> dict[str, str]:
-    """Add the decoder of the model file `lender` to `tensors`; returns the header with that decoder's shape.
-
-    Raises ValueError if the models' codebooks or predictors differ.
-    """
-    lent, its = read_tensors(lender), read_header(lender)
-    books = {k for k in (*tensors, *lent) if k.startswith(QUANTIZER)}
-    if any(k not in tensors or k not in lent or not np.array_equal(tensors[k], lent[k]) for k in books):
-        raise ValueError(f"its codebooks are not those of {lender.name}, whose decoder it wants")
-    tensors |= {k: v for k, v in lent.items() if k.startswith((DECODER, REALISM))}
-    return header | {k: its[k] for k in ("config", "realism") if k in its}
 
 
 def _fill(vae: DQVAE, state: dict[str, torch.Tensor], without: tuple[str, ...]) -> None:

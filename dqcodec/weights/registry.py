@@ -37,6 +37,11 @@ def name_of(path: Path) -> str:
     return path.name.removesuffix(PACKED).removesuffix(SUFFIX)
 
 
+def is_model_file(path: Path) -> bool:
+    """Whether the name of `path` is one of model files, packed or not."""
+    return path.name.endswith((SUFFIX, PACKED))
+
+
 def beside(path: Path, name: str) -> Path:
     """The file of the model `name` in the folder of the model file `path`, packed or not."""
     plain = path.with_name(name + SUFFIX)
@@ -65,11 +70,12 @@ def opened(path: Path) -> BinaryIO:
     return lzma.open(path) if path.name.endswith(PACKED) else path.open("rb")
 
 
-def _path(name: str) -> Path:
+def path_of(name: str) -> Path:
+    """The file of the model of this name or path. Raises UnknownModelError if there is none."""
     files = _files()
     if name in files:
         return files[name]
-    if name.endswith((SUFFIX, PACKED)) and Path(name).is_file():
+    if is_model_file(Path(name)) and Path(name).is_file():
         return Path(name)
     raise UnknownModelError(
         f"no model {name!r}; there are: {', '.join(available()) or 'none'} "
@@ -79,7 +85,7 @@ def _path(name: str) -> Path:
 
 def load(name: str = "default") -> Model:
     """The model of this name or path, read once. Raises UnknownModelError if there is none."""
-    return _load(_path(name))
+    return _load(path_of(name))
 
 
 @lru_cache(maxsize=4)
@@ -90,8 +96,9 @@ def _load(path: Path) -> Model:
 
 
 def find(fingerprint: bytes) -> Model:
-    """The model whose fingerprint a file carries. Raises UnknownModelError if there is none."""
-    for path in _files().values():
+    """The model whose fingerprint a file carries, "default" if it is one of several. Raises UnknownModelError if
+    there is none."""
+    for path in map(path_of, available()):
         if read_header(path).get("fingerprint") == fingerprint.hex():
             return _load(path)
     raise UnknownModelError(

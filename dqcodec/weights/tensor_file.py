@@ -16,10 +16,10 @@ NETWORKS = (*ENCODING, "decoder.")
 EIGHT_BITS = "int8."  # before the name of a weight that is kept in 8 bits
 
 
-def read_tensors(path: Path) -> dict[str, np.ndarray]:
-    """Tensors of a model file by their names; those of 8 bits in float32."""
+def read_tensors(path: Path, only: tuple[str, ...] = ("",)) -> dict[str, np.ndarray]:
+    """Tensors of a model file by their names; those of 8 bits in float32. only: how the names begin."""
     with opened(path) as f:
-        tensors = safetensors.load(f.read())
+        tensors = {k: v for k, v in safetensors.load(f.read()).items() if k.removeprefix(EIGHT_BITS).startswith(only)}
     return {k: v for k, v in tensors.items() if not k.startswith(EIGHT_BITS)} | unpacked(tensors, EIGHT_BITS)
 
 

@@ -1,0 +1,59 @@
+"""Model files with less in them: what a superseded model does not need, or what another file has too."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dqcodec.errors import DataError
+from dqcodec.weights.loans import CODES, CODES_NOTES, CODES_OF, DECODER_OF, borrow_decoder, read_whole
+from dqcodec.weights.model_file import Model
+from dqcodec.weights.realism import DECODER, REALISM
+from dqcodec.weights.registry import name_of, read_header
+from dqcodec.weights.tensor_file import ENCODING, read_tensors, write_tensors
+
+BITS = 7  # of kernels
+
+
+def _steps(bits: int) -> int:
+    return 2 ** (bits - 1) - 1
+
+
+def retire(path: Path, output: Path, lender: Path | None = None, bits: int = BITS) -> None:
+    """Write `output`, the model file `path` with what its old files need to decode and no more: no encoder, no router,
+    the decoder where its dial stands and no dial, and its kernels in `bits` bits, at most 8.
+
+    Its decoder is not kept with `lender`, a model file whose networks were trained to decode the same codes; that
+    decoder then serves both. It must stay in one folder with `output`. Raises DataError if the codebooks differ.
+    """
+    tensors, header = read_tensors(path), read_header(path)
+    kept = {k: v for k, v in tensors.items() if not k.startswith((*ENCODING, REALISM))}
+    if lender is not None:
+        kept = {k: v for k, v in kept.items() if not k.startswith(DECODER)}
+        try:
+            borrow_decoder(lender, header, dict(kept))
+        except ValueError as error:
+            raise DataError(f"{path}: {error}") from error
+        header |= {DECODER_OF: name_of(lender)}
+    elif header.pop("realism", None) is not None:
+        kept |= {DECODER + k: v.numpy() for k, v in Model.read(path).vae.decoder.state_dict().items()}
+    write_tensors(output, kept, header, _steps(bits))
+
+
+def share(path: Path, output: Path, lender: Path, bits: int = BITS) -> None:
+    """Write `output`, the model file `path` without codebooks, tables and prior, those of the model file `lender`
+    being the same, and with its kernels in `bits` bits, at most 8. `lender` must stay in one folder with `output`.
+
+    Raises DataError if the fingerprints differ.
+    """
+    tensors, header = read_whole(path)
+    if header["fingerprint"] != read_header(lender)["fingerprint"]:
+        raise DataError(f"{path}: its codebooks, tables and prior are not those of {lender.name}; make it with "
+                        f"`train export --vae {lender.name}`")
+    kept = {k: v for k, v in tensors.items() if not k.startswith(CODES)}
+    header = {k: v for k, v in header.items() if k not in CODES_NOTES} | {CODES_OF: name_of(lender)}
+    write_tensors(output, kept, header, _steps(bits))
+
+
+def make_whole(path: Path, output: Path) -> None:
+    """Write `output`, the model file `path` with all that it borrows, so that it needs no other."""
+    write_tensors(output, *read_whole(path))
