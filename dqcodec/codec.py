@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 from PIL import Image
 
 from dqcodec import bitstream, images, rate
@@ -16,6 +17,7 @@ from dqcodec.images import Picture
 from dqcodec.weights import registry
 
 if TYPE_CHECKING:
+    from dqcodec.networks import Analysis
     from dqcodec.weights.model_file import Model
 
 EFFORTS = ("fast", "best")
@@ -67,7 +69,7 @@ def compress(
     >>> dqcodec.decompress(data).size == photo.size
     True
     """
-    from dqcodec import networks
+    from dqcodec import feedback, networks
     from dqcodec.effort import thorough_plan
 
     if sum(option is not None for option in (bpp, size, quality)) > 1:
@@ -89,27 +91,31 @@ def compress(
                                 "another")
     target_device = networks.pick_device(device)
     analysis = networks.analyse(loaded.vae.to(target_device), picture.pixels, target_device)
-    if effort == "best":
-        plan = thorough_plan(loaded, analysis, picture.pixels, target_device)
-    else:
-        plan = rate.plan(analysis, rate.table_costs(analysis, loaded.tables, loaded.cost_ratio))
-    entropy = loaded.entropy
+    if bpp is not None:
+        size = int(bpp * width * height / 8)
+
+    def planned(analysis: Analysis) -> rate.Plan:
+        if effort == "best":
+            return thorough_plan(loaded, analysis, picture.pixels, target_device)
+        return rate.plan(analysis, rate.table_costs(analysis, loaded.tables, loaded.cost_ratio))
+
+    quality = 50 if quality is None else quality
+    plan = planned(analysis)
+    about = rate.levels_for_quality(plan, quality) if size is None else rate.levels_near(plan, size)
+    rounds, gain = feedback.BEST if effort == "best" else feedback.FAST
+    plan = planned(feedback.corrected(loaded.vae, analysis, about, target_device, rounds, gain))
 
     written: dict[bytes, bytes] = {}  # the search has written the file that it settles on
 
-    def write(levels) -> bytes:
+    def write(levels: np.ndarray) -> bytes:
         key = levels.tobytes()
         if key not in written:
-            written[key] = bitstream.write(plan.tokens(levels), entropy, extras=extras, grey=picture.grey)
+            written[key] = bitstream.write(plan.tokens(levels), loaded.entropy, extras=extras, grey=picture.grey)
         return written[key]
 
-    if bpp is not None:
-        size = int(bpp * width * height / 8)
-    if size is not None:
-        levels = rate.levels_for_size(plan, size, lambda levels: len(write(levels)))
-    else:
-        levels = rate.levels_for_quality(plan, 50 if quality is None else quality)
-    return write(levels)
+    if size is None:
+        return write(rate.levels_for_quality(plan, quality))
+    return write(rate.levels_for_size(plan, size, lambda levels: len(write(levels))))
 
 
 def decompress(

@@ -12,7 +12,7 @@ from dqcodec.bitstream.tokens import Tokens
 from dqcodec.errors import DqError
 from dqcodec.models.dqvae import DQVAE
 from dqcodec.models.receptive import decoder_radius, encoder_radius
-from dqcodec.tiles import TILE, WHOLE, tiles
+from dqcodec.tiles import TILE, WHOLE, Tile, tiles
 
 
 @dataclass(frozen=True)
@@ -21,12 +21,14 @@ class Analysis:
 
     codes: per step an int32 grid (rows * side, cols * side), complete.
     distortion: (L, rows, cols) float64, predicted distortion of each region at each level.
+    latents: per grain, coarse to fine, (D, rows * side, cols * side) float32, what the codes stand for.
     """
 
     width: int
     height: int
     codes: tuple[np.ndarray, ...]
     distortion: np.ndarray
+    latents: tuple[np.ndarray, ...] = ()
 
 
 def pick_device(device: str) -> torch.device:
@@ -51,34 +53,92 @@ def _inference(device: torch.device):
 
 
 def analyse(vae: DQVAE, pixels: np.ndarray, device: torch.device, whole: int = WHOLE, tile: int = TILE) -> Analysis:
-    """Codes and predicted distortions of pixels (H, W, 3) uint8, of any size.
+    """Latents, codes and predicted distortions of pixels (H, W, 3) uint8, of any size.
 
     The right and bottom are padded to whole regions by repeating the last pixels.
     """
     height, width = pixels.shape[:2]
     ladder = vae.ladder
     rows, cols = ladder.grid(width, height)
-    region = ladder.region
-    codes = tuple(np.empty((rows * ladder.side(s), cols * ladder.side(s)), np.int32) for s in range(len(ladder)))
-    distortion = np.empty((len(ladder), rows, cols))
+    found = Analysis(width, height, _code_grids(vae, rows, cols), np.empty((len(ladder), rows, cols)),
+                     _latent_grids(vae, rows, cols))
+    with _inference(device):
+        for t in tiles(rows, cols, ladder.region, encoder_radius(vae.config), whole, tile):
+            features, latents = vae.encoder(_padded(pixels, t, ladder.region, device))
+            q = vae.quantizer(latents)
+            _put(found.distortion[None], vae.router(features, q.energy), t, 1)
+            _put_codes(vae, found.codes, q.codes, t)
+            _put_latents(vae, found.latents, latents, t)
+    return found
+
+
+def latents_of(vae: DQVAE, pixels: np.ndarray, device: torch.device, whole: int = WHOLE,
+               tile: int = TILE) -> tuple[np.ndarray, ...]:
+    """The latents alone of pixels (H, W, 3) uint8, as in an Analysis."""
+    region = vae.ladder.region
+    rows, cols = vae.ladder.grid(pixels.shape[1], pixels.shape[0])
+    found = _latent_grids(vae, rows, cols)
     with _inference(device):
         for t in tiles(rows, cols, region, encoder_radius(vae.config), whole, tile):
-            part = pixels[t.outer_top * region : t.outer_bottom * region,
-                          t.outer_left * region : t.outer_right * region]
-            missing = ((t.outer_bottom - t.outer_top) * region - part.shape[0],
-                       (t.outer_right - t.outer_left) * region - part.shape[1])
-            part = np.pad(part, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
-            x = torch.from_numpy(part).to(device).permute(2, 0, 1)[None].float() / 127.5 - 1  # (1, 3, h, w)
-            _, q, d = vae.analyse(x.contiguous(memory_format=torch.channels_last))
-            cut = (slice(t.top - t.outer_top, t.bottom - t.outer_top),
-                   slice(t.left - t.outer_left, t.right - t.outer_left))
-            distortion[:, t.top : t.bottom, t.left : t.right] = d[0].float().cpu().numpy()[:, cut[0], cut[1]]
-            for step, grid in enumerate(codes):
-                side = ladder.side(step)
-                inner = tuple(slice(c.start * side, c.stop * side) for c in cut)
-                place = (slice(t.top * side, t.bottom * side), slice(t.left * side, t.right * side))
-                grid[place] = q.codes[step][0].cpu().numpy()[inner]
-    return Analysis(width, height, codes, distortion)
+            _put_latents(vae, found, vae.encoder(_padded(pixels, t, region, device))[1], t)
+    return found
+
+
+def quantise(vae: DQVAE, latents: tuple[np.ndarray, ...], device: torch.device, whole: int = WHOLE,
+             tile: int = TILE) -> tuple[np.ndarray, ...]:
+    """Codes of latents, both as in an Analysis."""
+    factors, region = vae.config.grains, vae.ladder.region
+    rows, cols = latents[0].shape[1] * factors[0] // region, latents[0].shape[2] * factors[0] // region
+    found = _code_grids(vae, rows, cols)
+    with _inference(device):
+        for t in tiles(rows, cols, region, 0, whole, tile):
+            part = {f: torch.from_numpy(y[(slice(None), *_places(t, region // f)[0])]).to(device)[None]
+                    for f, y in zip(factors, latents, strict=True)}
+            _put_codes(vae, found, vae.quantizer(part).codes, t)
+    return found
+
+
+def _code_grids(vae: DQVAE, rows: int, cols: int) -> tuple[np.ndarray, ...]:
+    sides = [vae.ladder.side(step) for step in range(len(vae.ladder))]
+    return tuple(np.empty((rows * side, cols * side), np.int32) for side in sides)
+
+
+def _latent_grids(vae: DQVAE, rows: int, cols: int) -> tuple[np.ndarray, ...]:
+    sides = [vae.ladder.region // factor for factor in vae.config.grains]
+    return tuple(np.empty((vae.config.code_dim, rows * side, cols * side), np.float32) for side in sides)
+
+
+def _padded(pixels: np.ndarray, t: Tile, region: int, device: torch.device) -> torch.Tensor:
+    """What a tile with its halo covers of pixels (H, W, 3) uint8, as (1, 3, h, w) in [-1, 1]."""
+    part = pixels[t.outer_top * region : t.outer_bottom * region, t.outer_left * region : t.outer_right * region]
+    missing = ((t.outer_bottom - t.outer_top) * region - part.shape[0],
+               (t.outer_right - t.outer_left) * region - part.shape[1])
+    part = np.pad(part, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
+    x = torch.from_numpy(part).to(device).permute(2, 0, 1)[None].float() / 127.5 - 1
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def _places(t: Tile, side: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """Where a tile's own cells lie in the whole grid, and where in the tile with its halo; `side` cells a region."""
+    return ((slice(t.top * side, t.bottom * side), slice(t.left * side, t.right * side)),
+            (slice((t.top - t.outer_top) * side, (t.bottom - t.outer_top) * side),
+             slice((t.left - t.outer_left) * side, (t.right - t.outer_left) * side)))
+
+
+def _put(grid: np.ndarray, values: torch.Tensor, t: Tile, side: int) -> None:
+    """Put a tile's own cells of values (..., h, w) into grid (..., H, W)."""
+    place, inner = _places(t, side)
+    grid[(..., *place)] = values[(..., *inner)].float().cpu().numpy()
+
+
+def _put_codes(vae: DQVAE, grids: tuple[np.ndarray, ...], codes: list[torch.Tensor], t: Tile) -> None:
+    for step, (grid, values) in enumerate(zip(grids, codes, strict=True)):
+        _put(grid, values[0], t, vae.ladder.side(step))
+
+
+def _put_latents(vae: DQVAE, grids: tuple[np.ndarray, ...], latents: dict[int, torch.Tensor], t: Tile) -> None:
+    for grid, factor in zip(grids, vae.config.grains, strict=True):
+        _put(grid, latents[factor][0], t, vae.ladder.region // factor)
 
 
 def synthesise(vae: DQVAE, tokens: Tokens, device: torch.device, whole: int = WHOLE, tile: int = TILE) -> np.ndarray:

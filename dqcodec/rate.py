@@ -116,6 +116,12 @@ def levels_for_quality(plan: Plan, quality: int) -> np.ndarray:
     return plan.levels(count)
 
 
+def levels_near(plan: Plan, target: int) -> np.ndarray:
+    """Level map whose file has about `target` bytes, by the plan alone."""
+    estimate = plan.base / 8 + np.concatenate([[0], plan.bits.cumsum()]) / 8
+    return plan.levels(max(0, int(np.searchsorted(estimate, target, side="right")) - 1))
+
+
 def levels_for_size(plan: Plan, target: int, size_of: Callable[[np.ndarray], int]) -> np.ndarray:
     """Level map whose file has at most `target` bytes, and at least 1 - TOLERANCE of them.
 

@@ -78,12 +78,13 @@ def test_networks_trained_around_the_codebooks_replace_the_models_own(tmp_path, 
         export_networks(run, Path(model), output, realism=0.5)
 
 
-def test_a_retired_model_keeps_the_decoder_where_its_dial_stands(tmp_path, model, file):
-    retired = tmp_path / "retired.safetensors.xz"
-    slim.retire(Path(model), retired)
-    old = load(str(retired))
-    assert old.dial is None and not old.encodes and old.fingerprint == load(model).fingerprint
-    away, there = (np.abs(decoded(file, model=str(retired)) - decoded(file, model=model, **how)).mean()
+@pytest.mark.parametrize("how", ["retired", "shared"])
+def test_a_slimmer_model_keeps_the_decoder_where_its_dial_stands(tmp_path, model, file, how):
+    less = tmp_path / "less.safetensors.xz"
+    slim.retire(Path(model), less) if how == "retired" else slim.share(Path(model), less, Path(model))
+    old = load(str(less))
+    assert old.dial is None and old.encodes == (how == "shared") and old.fingerprint == load(model).fingerprint
+    away, there = (np.abs(decoded(file, model=str(less)) - decoded(file, model=model, **how)).mean()
                    for how in ({"realism": 0}, {}))
     assert there < 1.5 and there < 0.3 * away
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 DEAD = 0.03  # share of uniform use below which a code is restarted
 FRESH = 0.1  # share with which it starts: about 120 steps at decay 0.99 to prove itself
+ROWS = 1024  # that a CPU scores at a time: the scores stay in its cache
 
 
 class Codebook(nn.Module):
@@ -42,10 +43,10 @@ class Codebook(nn.Module):
     def nearest(self, z: Tensor) -> Tensor:
         """Index (N,) of the vector nearest to each row of z (N, D), in float32."""
         z = self._project(z.float())
+        penalty = -0.5 * self.embedding.square().sum(-1)  # (K,)
+        rows = ROWS if z.device.type == "cpu" else max(1, len(z))
         with torch.autocast(z.device.type, enabled=False):
-            score = z @ self.embedding.t()  # (N, K)
-            score -= 0.5 * self.embedding.square().sum(-1)
-        return score.argmax(-1)
+            return torch.cat([torch.addmm(penalty, part, self.embedding.t()).max(-1).indices for part in z.split(rows)])
 
     def quantise(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """(indices (N,) int64, quantised (N, D) float32) of z (N, D)."""

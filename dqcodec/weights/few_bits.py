@@ -14,6 +14,11 @@ _CUTS = np.linspace(0.4, 1.0, 13)  # of the largest weight, tried for 4 bits
 _TINY = 1e-12
 
 
+def steps_of(bits: int) -> int:
+    """Steps to both sides of 0 that fit into `bits` bits, 2..8."""
+    return 2 ** (bits - 1) - 1
+
+
 def packed(weights: dict[str, np.ndarray], prefix: str, steps: int = STEPS) -> dict[str, np.ndarray]:
     """For each weight (rows, ...) float32 two tensors, prefix + name + ".steps" int8 and ".size" (rows,) float32.
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from dqcodec.errors import DataError
+from dqcodec.weights.few_bits import steps_of
 from dqcodec.weights.loans import CODES, CODES_NOTES, CODES_OF, DECODER_OF, borrow_decoder, read_whole
 from dqcodec.weights.model_file import Model
 from dqcodec.weights.realism import DECODER, REALISM
@@ -12,10 +15,6 @@ from dqcodec.weights.registry import name_of, read_header
 from dqcodec.weights.tensor_file import ENCODING, read_tensors, write_tensors
 
 BITS = 7  # of kernels
-
-
-def _steps(bits: int) -> int:
-    return 2 ** (bits - 1) - 1
 
 
 def retire(path: Path, output: Path, lender: Path | None = None, bits: int = BITS) -> None:
@@ -34,14 +33,15 @@ def retire(path: Path, output: Path, lender: Path | None = None, bits: int = BIT
         except ValueError as error:
             raise DataError(f"{path}: {error}") from error
         header |= {DECODER_OF: name_of(lender)}
-    elif header.pop("realism", None) is not None:
-        kept |= {DECODER + k: v.numpy() for k, v in Model.read(path).vae.decoder.state_dict().items()}
-    write_tensors(output, kept, header, _steps(bits))
+    else:
+        _fix_dial(path, kept, header)
+    write_tensors(output, kept, header, steps_of(bits))
 
 
 def share(path: Path, output: Path, lender: Path, bits: int = BITS) -> None:
     """Write `output`, the model file `path` without codebooks, tables and prior, those of the model file `lender`
-    being the same, and with its kernels in `bits` bits, at most 8. `lender` must stay in one folder with `output`.
+    being the same, with the decoder where its dial stands and no dial, and with its kernels in `bits` bits, at most 8.
+    `lender` must stay in one folder with `output`.
 
     Raises DataError if the fingerprints differ.
     """
@@ -49,9 +49,16 @@ def share(path: Path, output: Path, lender: Path, bits: int = BITS) -> None:
     if header["fingerprint"] != read_header(lender)["fingerprint"]:
         raise DataError(f"{path}: its codebooks, tables and prior are not those of {lender.name}; make it with "
                         f"`train export --vae {lender.name}`")
-    kept = {k: v for k, v in tensors.items() if not k.startswith(CODES)}
+    kept = {k: v for k, v in tensors.items() if not k.startswith((*CODES, REALISM))}
+    _fix_dial(path, kept, header)
     header = {k: v for k, v in header.items() if k not in CODES_NOTES} | {CODES_OF: name_of(lender)}
-    write_tensors(output, kept, header, _steps(bits))
+    write_tensors(output, kept, header, steps_of(bits))
+
+
+def _fix_dial(path: Path, tensors: dict[str, np.ndarray], header: dict[str, str]) -> None:
+    """Make the decoder in `tensors` that of the model file `path` where its dial stands, if it has one."""
+    if header.pop("realism", None) is not None:
+        tensors |= {DECODER + k: v.numpy() for k, v in Model.read(path).vae.decoder.state_dict().items()}
 
 
 def make_whole(path: Path, output: Path) -> None:

@@ -1,0 +1,37 @@
+"""Codes that answer what the decoder makes of them.
+
+The encoder decodes what it is about to send, looks at it, and moves each latent by a part of the difference between
+what it sees in the picture and in the decoded one: the closed loop of differential coding (Cutler 1952) around a
+learned transform. No network is trained for it, a file stays what it was, and a round costs a decode and an encode.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from dqcodec import networks
+from dqcodec.models.dqvae import DQVAE
+from dqcodec.networks import Analysis
+from dqcodec.rate import tokens_at
+
+# Rounds and the part of the difference that a round takes, chosen on validation pictures (docs/experiments.md).
+FAST, BEST = (1, 0.2), (4, 0.1)
+
+
+def corrected(vae: DQVAE, analysis: Analysis, levels: np.ndarray, device: torch.device, rounds: int,
+              gain: float) -> Analysis:
+    """The analysis of a picture with latents and codes corrected for a file of about `levels` (rows, cols) uint8.
+
+    vae: with the decoder that will show the file.
+    """
+    found = analysis
+    for _ in range(rounds):
+        shown = networks.synthesise(vae, tokens_at(found, levels), device)
+        seen = networks.latents_of(vae, shown, device)
+        latents = tuple(y + np.float32(gain) * (wanted - back)
+                        for y, wanted, back in zip(found.latents, analysis.latents, seen, strict=True))
+        found = replace(found, latents=latents, codes=networks.quantise(vae, latents, device))
+    return found
