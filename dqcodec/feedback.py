@@ -17,8 +17,10 @@ from dqcodec.models.dqvae import DQVAE
 from dqcodec.networks import Analysis
 from dqcodec.rate import tokens_at
 
-# Rounds and the part of the difference that a round takes, chosen on validation pictures (docs/experiments.md).
+# Rounds and the part of the difference that a round takes, and the share of it that the coarsest grain takes, whose
+# codes are most of a small file: chosen on validation pictures (docs/experiments.md, section 2).
 FAST, BEST = (1, 0.2), (4, 0.1)
+COARSEST = 0.5
 
 
 def corrected(vae: DQVAE, analysis: Analysis, levels: np.ndarray, device: torch.device, rounds: int,
@@ -28,10 +30,11 @@ def corrected(vae: DQVAE, analysis: Analysis, levels: np.ndarray, device: torch.
     vae: with the decoder that will show the file.
     """
     found = analysis
+    gains = [np.float32(gain * (1 if grain else COARSEST)) for grain in range(len(analysis.latents))]
     for _ in range(rounds):
         shown = networks.synthesise(vae, tokens_at(found, levels), device)
         seen = networks.latents_of(vae, shown, device)
-        latents = tuple(y + np.float32(gain) * (wanted - back)
-                        for y, wanted, back in zip(found.latents, analysis.latents, seen, strict=True))
+        latents = tuple(y + part * (wanted - back) for part, y, wanted, back
+                        in zip(gains, found.latents, analysis.latents, seen, strict=True))
         found = replace(found, latents=latents, codes=networks.quantise(vae, latents, device))
     return found

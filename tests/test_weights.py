@@ -155,32 +155,32 @@ def test_a_small_model_may_borrow_what_the_fingerprint_covers(models):
     state = {k: v for k, v in DQVAE(narrow).state_dict().items() if not k.startswith("quantizer.")}
     state |= {k: v for k, v in load("small").vae.state_dict().items() if k.startswith("quantizer.")}
     tables = [np.full(16, 4096, np.uint32)] * 2
-    assert model_file.write(models / "slight.safetensors", narrow, state, tables, {}) == mark
+    assert model_file.write(models / "tinier.safetensors", narrow, state, tables, {}) == mark
     picture = Image.fromarray(synthetic(64, 48))
-    data = dqcodec.compress(picture, quality=70, model="slight")
-    before = np.asarray(dqcodec.decompress(data, model="slight")).astype(int)
+    data = dqcodec.compress(picture, quality=70, model="tinier")
+    before = np.asarray(dqcodec.decompress(data, model="tinier")).astype(int)
     lender = str(models / "small.safetensors")
-    words = ["train", "share", str(models / "slight.safetensors"), "--output", str(models / "slight.safetensors.xz"),
+    words = ["train", "share", str(models / "tinier.safetensors"), "--output", str(models / "tinier.safetensors.xz"),
              "--codes-of", lender]
     done = CliRunner().invoke(cli, words)
     assert done.exit_code == 0 and mark.hex() in done.output, done.output
-    whole = (models / "slight.safetensors").stat().st_size
-    assert (models / "slight.safetensors.xz").stat().st_size < 0.7 * whole
-    (models / "slight.safetensors").unlink()
+    whole = (models / "tinier.safetensors").stat().st_size
+    assert (models / "tinier.safetensors.xz").stat().st_size < 0.7 * whole
+    (models / "tinier.safetensors").unlink()
     registry._load.cache_clear()
     assert find(mark).name == "small", "files of both are the default's or the first's by name"
-    assert np.abs(np.asarray(dqcodec.decompress(data, model="slight")) - before).max() <= 4  # weights in 7 bits
-    codec.tokens_of(dqcodec.compress(picture, quality=70, model="slight"))
-    done = CliRunner().invoke(cli, ["train", "whole", "slight", "--output", str(models / "alone.safetensors")])
+    assert np.abs(np.asarray(dqcodec.decompress(data, model="tinier")) - before).max() <= 4  # weights in 7 bits
+    codec.tokens_of(dqcodec.compress(picture, quality=70, model="tinier"))
+    done = CliRunner().invoke(cli, ["train", "whole", "tinier", "--output", str(models / "alone.safetensors")])
     assert done.exit_code == 0, done.output
     (models / "small.safetensors").unlink()
     registry._load.cache_clear()
     assert load("alone").fingerprint == mark
     with pytest.raises(UnknownModelError, match="small.safetensors"):
-        load("slight")
+        load("tinier")
     write(models, change="quantizer.codebooks.0.embedding")
     with pytest.raises(UnknownModelError, match="are not those of small.safetensors"):
-        load("slight")
+        load("tinier")
     words[2:4] = [str(models / "alone.safetensors"), "--output"]
     done = CliRunner().invoke(cli, words)
     assert done.exit_code == 1 and "are not those of small.safetensors" in str(done.exception)
