@@ -39,7 +39,7 @@ def make_model(path, prior: PriorConfig | None, seed: int = 1) -> None:
 @pytest.fixture(scope="module", autouse=True)
 def models(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
-    make_model(folder / "tiny.safetensors", PRIOR)
+    make_model(folder / "toy.safetensors", PRIOR)
     make_model(folder / "other.safetensors", PRIOR, 2)
     make_model(folder / "pets.safetensors", PriorConfig(**{**PRIOR.to_dict(), "classes": ("cat", "dog")}))
     make_model(folder / "plain.safetensors", None)
@@ -50,14 +50,14 @@ def models(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def packed() -> bytes:
-    """A grey file with alpha, of the model "tiny", with all three steps."""
+    """A grey file with alpha, of the model "toy", with all three steps."""
     rgba = Image.fromarray(synthetic(70, 90)).convert("L")
     rgba.putalpha(Image.fromarray(np.full((70, 90), 99, np.uint8)))
-    return codec.compress(rgba, quality=95, model="tiny")
+    return codec.compress(rgba, quality=95, model="toy")
 
 
 def generate(num=1, **options):
-    return dqcodec.generate(num, **{"model": "tiny", "device": "cpu", **options})
+    return dqcodec.generate(num, **{"model": "toy", "device": "cpu", **options})
 
 
 def same(a, b) -> bool:
@@ -125,7 +125,7 @@ def test_wrong_requests_are_named(wrong, words):
 
 
 def test_example_of_the_page_runs(models, packed, tmp_path, monkeypatch):
-    monkeypatch.setattr(registry, "_files", lambda: {"default": models / "tiny.safetensors"})
+    monkeypatch.setattr(registry, "_files", lambda: {"default": models / "toy.safetensors"})
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photo.dq").write_bytes(packed)
     (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "generation.md").read_text(), re.S)
@@ -200,7 +200,7 @@ def test_the_prior_fills_in_what_is_missing(packed, step):
 def test_no_step_is_added_that_the_file_never_had(packed):
     from dqcodec.completion import fill_in
 
-    model = registry.load("tiny")
+    model = registry.load("toy")
     tokens = codec.tokens_of(packed).upto(VAE.ladder, 1)
     shallow = bitstream.write(tokens, model.entropy)
     assert bitstream.inspect(shallow).header.steps == 2
@@ -235,7 +235,7 @@ def test_complete_says_so_on_stderr_and_in_the_exit_code(packed, tmp_path, capsy
 
 
 def test_folder_of_pictures_with_their_tokens(tmp_path, capsys):
-    words = ["generate", "-o", tmp_path / "new", "--num", 3, "--model", "tiny", "--size", "40x30", "--seed", 2]
+    words = ["generate", "-o", tmp_path / "new", "--num", 3, "--model", "toy", "--size", "40x30", "--seed", 2]
     assert run(capsys, *words, "--tokens", "dq") == (0, "")
     names = sorted(p.name for p in (tmp_path / "new").iterdir())
     assert names == [f"000{i}.{kind}" for i in range(3) for kind in ("dq", "png")]
@@ -261,7 +261,7 @@ def test_contact_sheet_and_single_picture(packed, tmp_path, capsys):
 
 
 def test_standard_output(capsysbinary, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["dqcodec", "generate", "-o", "-", "--model", "tiny"])
+    monkeypatch.setattr(sys, "argv", ["dqcodec", "generate", "-o", "-", "--model", "toy"])
     assert cli._run() == 0
     assert Image.open(io.BytesIO(capsysbinary.readouterr().out)).size == (32, 32)
 
@@ -280,14 +280,14 @@ def test_bad_input_is_one_clear_line(packed, tmp_path, capsys, monkeypatch, word
     (tmp_path / "in.dq").write_bytes(packed)
     (tmp_path / "cut.dq").write_bytes(packed[:-9])
     names = {"IN": "in.dq", "CUT": "cut.dq"}
-    words = ["--model", "tiny", "-o", "out", *(names.get(word, word) for word in words)]
+    words = ["--model", "toy", "-o", "out", *(names.get(word, word) for word in words)]
     fails(run(capsys, "generate", *words), *parts)
     assert sorted(os.listdir()) == ["cut.dq", "in.dq"]
 
 
 def test_an_unwritable_place_leaves_nothing_behind(tmp_path, capsys):
     (tmp_path / "file").touch()
-    fails(run(capsys, "generate", "-o", tmp_path / "file" / "a.png", "--model", "tiny"), "cannot be written")
+    fails(run(capsys, "generate", "-o", tmp_path / "file" / "a.png", "--model", "toy"), "cannot be written")
     assert os.listdir(tmp_path) == ["file"]
 
 
@@ -295,6 +295,6 @@ def test_a_sheet_that_is_too_large_is_refused_at_once(monkeypatch, tmp_path, cap
     monkeypatch.setattr(codec, "MAX_PIXELS", 3000)
     asked = []
     monkeypatch.setattr(files, "put_bytes", lambda *_: asked.append(1))
-    words = ["generate", "-o", tmp_path / "a.png", "--num", 9, "--model", "tiny", "--size", "30x30"]
+    words = ["generate", "-o", tmp_path / "a.png", "--num", 9, "--model", "toy", "--size", "30x30"]
     fails(run(capsys, *words), "contact sheet", "folder")
     assert not asked

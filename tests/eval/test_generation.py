@@ -32,12 +32,12 @@ PRIOR = PriorConfig(codebook_sizes=(16, 16, 16), tile=2, **NARROW)
 
 @pytest.fixture(scope="module", autouse=True)
 def models(tmp_path_factory):
-    """Untrained models "tiny", with a prior, and "plain", without."""
+    """Untrained models "toy", with a prior, and "plain", without."""
     folder = tmp_path_factory.mktemp("models")
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(0)
         state = DQVAE(VAE).state_dict()
-    for name, prior in (("tiny", (PRIOR, make_tensors(PRIOR, 1))), ("plain", None)):
+    for name, prior in (("toy", (PRIOR, make_tensors(PRIOR, 1))), ("plain", None)):
         model_file.write(folder / f"{name}.safetensors", VAE, state, [np.full(16, 4096, np.uint32)] * 3, {}, prior)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(registry.VARIABLE, str(folder))
@@ -76,8 +76,8 @@ def run(capsys, *words) -> tuple[int, str]:
 
 
 def test_bits_of_tokens_are_those_of_the_file():
-    model = registry.load("tiny")
-    tokens = codec.tokens_of(codec.compress(photo(0), quality=95, model="tiny"))
+    model = registry.load("toy")
+    tokens = codec.tokens_of(codec.compress(photo(0), quality=95, model="toy"))
     bits = gen_tokens.cost(tokens, model.entropy)
     sections = bitstream.inspect(bitstream.write(tokens, model.entropy)).sections
     assert bits.shape == (2, 3) and bits[0, 0] == 0
@@ -113,7 +113,7 @@ def test_reference_is_compressed_to_as_many_codes_as_the_samples_have():
 
 def test_run_writes_everything_and_finds_the_copy(shared, folders, tmp_path, capsys):
     samples, reference = folders
-    for i, one in enumerate(dqcodec.generate(9, model="tiny", size=(SIZE, SIZE), device="cpu")):
+    for i, one in enumerate(dqcodec.generate(9, model="toy", size=(SIZE, SIZE), device="cpu")):
         (samples / "cat" / f"{i:04}.dq").write_bytes(one.to_dq())
     out = tmp_path / "out"
     words = [samples, "--reference", reference, "--out", out, "--pairs", 12, "--device", "cpu",
@@ -142,7 +142,7 @@ def test_run_writes_everything_and_finds_the_copy(shared, folders, tmp_path, cap
     assert all(len(three) == 3 for three in nearest["of_each_sample"].values())
 
     tokens = found["tokens"]
-    assert (tokens["pictures"], tokens["model"], tokens["entropy_model"]) == (9, "tiny", "prior")
+    assert (tokens["pictures"], tokens["model"], tokens["entropy_model"]) == (9, "toy", "prior")
     assert tokens["samples_from"] == "9 of 9 .dq files" and len(tokens["steps"]) == 3
     assert sum(tokens["levels"]["samples"]) == pytest.approx(1)
     assert tokens["steps"][0]["bits_per_code"]["samples"] > 0
@@ -203,7 +203,7 @@ def test_bad_input_is_one_clear_line_and_writes_nothing(folders, tmp_path, capsy
     elif change == "broken tokens":
         (samples / "a.dq").write_bytes(b"broken")
     elif change == "other tokens":
-        (samples / "a.dq").write_bytes(codec.compress(photo(0), model="tiny"))
+        (samples / "a.dq").write_bytes(codec.compress(photo(0), model="toy"))
     names = {"EMPTY": tmp_path / "empty", "SAMPLES/out": samples / "out"}
     code, text = run(capsys, samples, "--reference", reference, "--out", tmp_path / "out",
                      *(names.get(word, word) for word in words))
