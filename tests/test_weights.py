@@ -184,3 +184,15 @@ def test_a_small_model_may_borrow_what_the_fingerprint_covers(models):
     words[2:4] = [str(models / "alone.safetensors"), "--output"]
     done = CliRunner().invoke(cli, words)
     assert done.exit_code == 1 and "are not those of small.safetensors" in str(done.exception)
+
+
+@pytest.mark.parametrize("command", ["whole", "share", "retire"])
+@pytest.mark.parametrize("broken", ["noise", "cut"])
+def test_broken_files_are_named_by_what_makes_model_files(models, command, broken):
+    write(models)
+    path = models / "broken.safetensors"
+    path.write_bytes(b"noise" * 9 if broken == "noise" else (models / "small.safetensors").read_bytes()[:-40])
+    more = ["--codes-of", str(models / "small.safetensors")] if command == "share" else []
+    done = CliRunner().invoke(cli, ["train", command, str(path), "--output", str(models / "new.safetensors"), *more])
+    assert isinstance(done.exception, UnknownModelError) and "broken.safetensors" in str(done.exception)
+    assert not (models / "new.safetensors").exists()

@@ -24,14 +24,11 @@ def retire(path: Path, output: Path, lender: Path | None = None, bits: int = BIT
     Its decoder is not kept with `lender`, a model file whose networks were trained to decode the same codes; that
     decoder then serves both. It must stay in one folder with `output`. Raises DataError if the codebooks differ.
     """
-    tensors, header = read_tensors(path), read_header(path)
+    header, tensors = read_header(path), read_tensors(path)
     kept = {k: v for k, v in tensors.items() if not k.startswith((*ENCODING, REALISM))}
     if lender is not None:
         kept = {k: v for k, v in kept.items() if not k.startswith(DECODER)}
-        try:
-            borrow_decoder(lender, header, dict(kept))
-        except ValueError as error:
-            raise DataError(f"{path}: {error}") from error
+        borrow_decoder(path, lender, header, dict(kept))
         header |= {DECODER_OF: name_of(lender)}
     else:
         _fix_dial(path, kept, header)

@@ -6,8 +6,10 @@ import lzma
 from pathlib import Path
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
+from dqcodec.errors import UnknownModelError
 from dqcodec.weights.few_bits import STEPS, packed, unpacked
 from dqcodec.weights.registry import PACKED, opened
 
@@ -17,9 +19,16 @@ EIGHT_BITS = "int8."  # before the name of a weight that is kept in 8 bits
 
 
 def read_tensors(path: Path, only: tuple[str, ...] = ("",)) -> dict[str, np.ndarray]:
-    """Tensors of a model file by their names; those of 8 bits in float32. only: how the names begin."""
-    with opened(path) as f:
-        tensors = {k: v for k, v in safetensors.load(f.read()).items() if k.removeprefix(EIGHT_BITS).startswith(only)}
+    """Tensors of a model file by their names; those of 8 bits in float32. only: how the names begin.
+
+    Raises UnknownModelError if the file is broken.
+    """
+    try:
+        with opened(path) as f:
+            tensors = safetensors.load(f.read())
+    except (OSError, EOFError, lzma.LZMAError, SafetensorError) as error:
+        raise UnknownModelError(f"{path}: broken model file ({str(error).splitlines()[0]})") from error
+    tensors = {k: v for k, v in tensors.items() if k.removeprefix(EIGHT_BITS).startswith(only)}
     return {k: v for k, v in tensors.items() if not k.startswith(EIGHT_BITS)} | unpacked(tensors, EIGHT_BITS)
 
 
