@@ -103,6 +103,7 @@ def compress(
     plan = planned(analysis)
     about = rate.levels_for_quality(plan, quality) if size is None else rate.levels_near(plan, size)
     rounds, gain = feedback.BEST if effort == "best" else feedback.FAST
+    # Codes answer the levels they were decoded at, so `best` wants its own levels here too, not the quick plan's.
     plan = planned(feedback.corrected(loaded.vae, analysis, about, target_device, rounds, gain))
 
     written: dict[bytes, bytes] = {}  # the search has written the file that it settles on

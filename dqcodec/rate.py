@@ -39,6 +39,11 @@ class Plan:
     bits: np.ndarray
     base: float
 
+    @property
+    def estimate(self) -> np.ndarray:
+        """Bytes (N + 1,) of a file after each number of increments, estimated."""
+        return np.concatenate([[0], self.bits.cumsum()]) / 8 + self.base / 8
+
     def levels(self, count: int) -> np.ndarray:
         """Level map (rows, cols) uint8 after the first `count` increments."""
         rows, cols = self.analysis.distortion.shape[1:]
@@ -118,8 +123,7 @@ def levels_for_quality(plan: Plan, quality: int) -> np.ndarray:
 
 def levels_near(plan: Plan, target: int) -> np.ndarray:
     """Level map whose file has about `target` bytes, by the plan alone."""
-    estimate = plan.base / 8 + np.concatenate([[0], plan.bits.cumsum()]) / 8
-    return plan.levels(max(0, int(np.searchsorted(estimate, target, side="right")) - 1))
+    return plan.levels(max(0, int(np.searchsorted(plan.estimate, target, side="right")) - 1))
 
 
 def levels_for_size(plan: Plan, target: int, size_of: Callable[[np.ndarray], int]) -> np.ndarray:
@@ -131,7 +135,7 @@ def levels_for_size(plan: Plan, target: int, size_of: Callable[[np.ndarray], int
     range if the coarsest file is larger than `target`, or the finest smaller by more than TOLERANCE.
     """
     total = len(plan.region)
-    estimate = np.concatenate([[0], plan.bits.cumsum()]) / 8 + plan.base / 8  # bytes
+    estimate = plan.estimate
     seen: dict[int, int] = {}
 
     def size(count: int) -> int:

@@ -45,6 +45,8 @@ class Distilled(nn.Module):
         super().__init__()
         if not isinstance(student, DQVAE) or student.ladder != teacher.ladder:
             raise ConfigError("distil: student and teacher must be codecs with the same ladder")
+        if any(p.requires_grad for p in student.quantizer.parameters()):
+            raise ConfigError("distil: the quantizer is the teacher's; name the networks to learn in train_only")
         self.student, self.teacher, self.config = student, teacher.requires_grad_(False).eval(), config
         student.quantizer.load_state_dict(teacher.quantizer.state_dict())
 

@@ -80,6 +80,7 @@ class Trainer(Loop):
             new = ("decoder.noise.", "decoder.stages.", "encoder.stages.")
             fresh = {k: v for k, v in self.model.state_dict().items() if k.startswith(new)}
             self.model.load_state_dict(fresh | state)
+        self._freeze()
         forward = self.model
         if config.distil is not None:
             forward = Distilled(self.model, load_teacher(teacher).to(self.device, memory_format=torch.channels_last),
@@ -91,7 +92,6 @@ class Trainer(Loop):
                 raise DataError("LPIPS-VGG needs its weights: give --metric-weights DIR or set loss.lpips_vgg to 0")
             lpips = LpipsVgg(folders.metric_weights).to(self.device, memory_format=torch.channels_last)
         self.objective = Objective(config.loss, lpips)
-        self._freeze()
         learning = [(n, p) for n, p in self.model.named_parameters() if p.requires_grad]
         self.optimiser = Optimiser(learning, config.optim, _is_hidden)
         self.adversary = self.critic = None

@@ -33,9 +33,15 @@ def teacher(tmp_path):
     return path
 
 
+def frozen(student):
+    """A student as the trainer makes it: its quantizer does not learn."""
+    student.quantizer.requires_grad_(False)
+    return student
+
+
 def models(teacher_config=SMALL):
     torch.manual_seed(0)
-    return DQVAE(NARROW).train(), DQVAE(teacher_config)
+    return frozen(DQVAE(NARROW).train()), DQVAE(teacher_config)
 
 
 def test_a_student_that_is_the_teacher_has_nothing_to_learn():
@@ -44,7 +50,7 @@ def test_a_student_that_is_the_teacher_has_nothing_to_learn():
     student.load_state_dict(teacher.state_dict())
     x = torch.rand(3, 3, 48, 32) * 2 - 1
     for tokens in (0.0, 1.0):
-        out = Distilled(student, teacher, DistilConfig(tokens=tokens, target="teacher"))(x)
+        out = Distilled(frozen(student), teacher, DistilConfig(tokens=tokens, target="teacher"))(x)
         assert out.auxiliary_loss.item() < 1e-9 and out.metrics["same_codes_0"] == out.metrics["same_codes_1"] == 1
         assert torch.allclose(out.reconstruction.clamp(-1, 1), out.target, atol=1e-5)
 
@@ -54,7 +60,7 @@ def test_noise_of_teacher_and_student_is_of_one_place():
     torch.manual_seed(0)
     teacher, student = DQVAE(noisy), DQVAE(noisy).train()
     student.load_state_dict(teacher.state_dict())
-    out = Distilled(student, teacher, DistilConfig(tokens=1.0, target="teacher"))(torch.rand(2, 3, 32, 32))
+    out = Distilled(frozen(student), teacher, DistilConfig(tokens=1.0, target="teacher"))(torch.rand(2, 3, 32, 32))
     assert torch.allclose(out.reconstruction.clamp(-1, 1), out.target, atol=1e-5)
 
 
@@ -107,6 +113,8 @@ def test_teachers_that_cannot_teach_are_named(folders, tmp_path, teacher):  # no
         Trainer(from_dict(STUDENT), folders, teacher=tmp_path / "retired.safetensors")
     with pytest.raises(ConfigError, match="the same ladder"):
         Distilled(*models(replace(SMALL, factors=(16, 16))), DistilConfig())
+    with pytest.raises(ConfigError, match="train_only"):
+        Trainer(from_dict(STUDENT | {"train_only": []}), folders, teacher=teacher)
     for wrong in ({"target": "both"}, {"tokens": 1.5}, {"taught": 1}):
         with pytest.raises(ConfigError, match=next(iter(wrong))):
             from_dict(STUDENT | {"distil": wrong})
