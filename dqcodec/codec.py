@@ -106,12 +106,13 @@ def compress(
     # Codes answer the levels they were decoded at, so `best` wants its own levels here too, not the quick plan's.
     plan = planned(feedback.corrected(loaded.vae, analysis, about, target_device, rounds, gain))
 
+    writer = bitstream.Writer(loaded.entropy, extras=extras, grey=picture.grey)
     written: dict[bytes, bytes] = {}  # the search has written the file that it settles on
 
     def write(levels: np.ndarray) -> bytes:
         key = levels.tobytes()
         if key not in written:
-            written[key] = bitstream.write(plan.tokens(levels), loaded.entropy, extras=extras, grey=picture.grey)
+            written[key] = writer.write(plan.tokens(levels))
         return written[key]
 
     if size is None:

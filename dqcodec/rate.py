@@ -22,21 +22,23 @@ MAP_BIT = 0.6  # cost of a map bit after context modelling, a rough mean; only r
 TOLERANCE = 0.02  # a target is met within this share from below
 ENOUGH = 1 - 0.75 * TOLERANCE  # a file this near its target is not tried again: with a prior a try takes a while
 FILL_TRIES = 24
+MOST = 0.8  # of the last step's bytes at hand: a correction by more is left to all steps
 # Slopes (distortion of a region per bit) at quality 1 and 100, geometric between.
 SLOPE_AT_1, SLOPE_AT_100 = 8e-3, 2.5e-4
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All rates of one image. Increments in the order in which they are taken:
+    """Rates of one image. Increments in the order in which they are taken:
     region (N,) flat index, level (N,) to which it rises, slope (N,), bits (N,) estimated.
-    base: bits of the coarsest picture, estimated."""
+    start: levels (rows, cols) uint8 before the first; base: bits of the file of these, estimated."""
 
     analysis: Analysis
     region: np.ndarray
     level: np.ndarray
     slope: np.ndarray
     bits: np.ndarray
+    start: np.ndarray
     base: float
 
     @property
@@ -46,15 +48,31 @@ class Plan:
 
     def levels(self, count: int) -> np.ndarray:
         """Level map (rows, cols) uint8 after the first `count` increments."""
-        rows, cols = self.analysis.distortion.shape[1:]
-        levels = np.zeros(rows * cols, np.uint8)
+        levels = self.start.flatten()
         # Increments of one region come in rising order, so the last assignment wins.
         levels[self.region[:count]] = self.level[:count]
-        return levels.reshape(rows, cols)
+        return levels.reshape(self.start.shape)
 
     def tokens(self, levels: np.ndarray) -> Tokens:
         """Tokens of the image at a level map."""
         return tokens_at(self.analysis, levels)
+
+    def of_last_step(self, count: int) -> tuple[Plan, int]:
+        """The plan near `count` increments in which only the last step of the ladder differs, so that a file of it is
+        soon written again; and how many of its increments make the levels of `count` here."""
+        last = len(self.analysis.codes) - 1
+        before = np.zeros(len(self.region), np.uint8)  # the level that an increment starts from
+        now = self.start.flatten()
+        for i, (region, level) in enumerate(zip(self.region, self.level, strict=True)):
+            before[i], now[region] = now[region], level
+        start = self.levels(count).reshape(-1)
+        ours = (self.level == last) & (before == last - 1)
+        taken = ours & (np.arange(len(ours)) < count)
+        start[self.region[taken]] = last - 1
+        ours &= start[self.region] == last - 1
+        base = self.base + self.bits[:count].sum() - self.bits[taken].sum()
+        parts = (part[ours] for part in (self.region, self.level, self.slope, self.bits))
+        return Plan(self.analysis, *parts, start.reshape(self.start.shape), base), int(taken.sum())
 
 
 def tokens_at(analysis: Analysis, levels: np.ndarray) -> Tokens:
@@ -106,12 +124,12 @@ def plan(analysis: Analysis, costs: np.ndarray, distortion: np.ndarray | None = 
         found.append((active, target, slope[target, active], rise[target, active]))
         current[active] = target
     if not found:
-        empty = np.empty(0, int)
-        return Plan(analysis, empty, empty.astype(np.uint8), empty.astype(float), empty.astype(float), cost[0].sum())
+        found = [(np.empty(0, int), np.empty(0, int), np.empty(0), np.empty(0))]
     region, level, slope, bits = (np.concatenate(column) for column in zip(*found, strict=True))
     # Stable: increments of one region stay in rising order also where slopes tie.
     order = np.argsort(-slope, kind="stable")
-    return Plan(analysis, region[order], level[order].astype(np.uint8), slope[order], bits[order], cost[0].sum())
+    start = np.zeros((rows, cols), np.uint8)
+    return Plan(analysis, region[order], level[order].astype(np.uint8), slope[order], bits[order], start, cost[0].sum())
 
 
 def levels_for_quality(plan: Plan, quality: int) -> np.ndarray:
@@ -131,55 +149,99 @@ def levels_for_size(plan: Plan, target: int, size_of: Callable[[np.ndarray], int
 
     size_of(levels) gives the bytes of the real file. With a prior it takes a while, so few are asked, after that of the
     coarsest picture, which is soon written and in whose bytes pictures differ most from the plan: the plan's estimate
-    is corrected by the files seen so far. Raises RateError with the reachable
-    range if the coarsest file is larger than `target`, or the finest smaller by more than TOLERANCE.
+    is corrected by the files seen so far, and what a first try is off by is made up in the last step alone where
+    that can be done. Raises RateError with the reachable range if the coarsest file is larger than `target`, or the
+    finest smaller by more than TOLERANCE.
     """
-    total = len(plan.region)
-    estimate = plan.estimate
-    seen: dict[int, int] = {}
-
-    def size(count: int) -> int:
-        if count not in seen:
-            seen[count] = size_of(plan.levels(count))
-        return seen[count]
-
-    low, high = -1, total + 1  # size(low) <= target < size(high), as far as is known
-    if size(0) <= target:
-        low = 0
-    else:
-        high = 0
-    while high - low > 1:
-        count = min(max(_guess(estimate, seen, target), low + 1), high - 1)
-        if size(count) <= target:
-            low = count
-            if seen[count] >= target * ENOUGH or count == total:
-                break
-        else:
-            high = count
-    if low < 0 or seen[low] < target * (1 - TOLERANCE) and low == total:
-        smallest, largest = size(0), size(total)
+    search = _Search(plan, target, size_of)
+    search.size(0)
+    if search.room and not search.found:
+        count = search.guess()
+        search.size(count)
+        inner = search.of_last_step(count)
+        if inner is not None and inner.run():
+            return inner.plan.levels(inner.low)
+    search.run()
+    low, total = search.low, len(plan.region)
+    if low < 0 or search.seen[low] < target * (1 - TOLERANCE) and low == total:
+        smallest, largest = search.size(0), search.size(total)
         pixels = plan.analysis.width * plan.analysis.height
         raise RateError(
             f"{target} bytes ({8 * target / pixels:.4f} bpp) is out of reach for this image: the model gives "
             f"{smallest} to {largest} bytes ({8 * smallest / pixels:.4f} to {8 * largest / pixels:.4f} bpp)"
         )
-    return _fill(plan, plan.levels(low), low, seen[low], target, size_of)
+    return _fill(plan, plan.levels(low), low, search.seen[low], target, size_of)
 
 
-def _guess(estimate: np.ndarray, seen: dict[int, int], target: int) -> int:
-    """Increments after which a file should come to lie a little below `target` bytes.
+class _Search:
+    """The search for the number of a plan's increments whose file has a little less than `target` bytes.
 
-    estimate: (N + 1,) bytes by the plan; seen: bytes of real files, that of no increment among them. From the file
-    nearest to the goal bytes go on as between the two nearest.
+    seen: bytes of real files by number of increments. low, high: seen[low] <= target < seen[high], as far as is known.
+    steep: bytes of a file for each estimated one, where two files have not shown it.
     """
-    goal = target * (1 - TOLERANCE * 3 / 8)  # amid what is near enough
-    near, *others = sorted(seen, key=lambda count: abs(seen[count] - goal))
-    steep = 1.0
-    if others:
-        steep = (seen[others[0]] - seen[near]) / (estimate[others[0]] - estimate[near])
-    steep = max(steep, 0.25)  # two files of about one size say little
-    wanted = estimate[near] + (goal - seen[near]) / steep
-    return int(np.searchsorted(estimate, wanted, side="right")) - 1
+
+    def __init__(self, plan: Plan, target: int, size_of: Callable[[np.ndarray], int], steep: float = 1.0):
+        self.plan, self.target, self._size_of, self._steep = plan, target, size_of, steep
+        self._estimate = plan.estimate
+        self._goal = target * (1 - TOLERANCE * 3 / 8)  # amid what is near enough
+        self.seen: dict[int, int] = {}
+        self.low, self.high = -1, len(plan.region) + 1
+
+    @property
+    def room(self) -> bool:
+        """Whether a number between low and high is left."""
+        return self.high - self.low > 1
+
+    @property
+    def found(self) -> bool:
+        """Whether the file at `low` cannot or need not be larger."""
+        return self.low >= 0 and (self.seen[self.low] >= self.target * ENOUGH or self.low == len(self.plan.region))
+
+    def size(self, count: int) -> int:
+        """Bytes of the file of the first `count` increments."""
+        if count not in self.seen:
+            self.learn(count, self._size_of(self.plan.levels(count)))
+        return self.seen[count]
+
+    def learn(self, count: int, size: int) -> None:
+        """Take in that this file has `size` bytes."""
+        self.seen[count] = size
+        if size <= self.target:
+            self.low = max(self.low, count)
+        else:
+            self.high = min(self.high, count)
+
+    def guess(self) -> int:
+        """The number between low and high to try next. From the file nearest to the goal bytes go on as between the two
+        nearest."""
+        near, steep = self._nearest()
+        wanted = self._estimate[near] + (self._goal - self.seen[near]) / steep
+        count = int(np.searchsorted(self._estimate, wanted, side="right")) - 1
+        return min(max(count, self.low + 1), self.high - 1)
+
+    def _nearest(self) -> tuple[int, float]:
+        near, *others = sorted(self.seen, key=lambda count: abs(self.seen[count] - self._goal))
+        steep = self._steep
+        if others:
+            steep = (self.seen[others[0]] - self.seen[near]) / (self._estimate[others[0]] - self._estimate[near])
+        return near, max(steep, 0.25)  # two files of about one size say little
+
+    def run(self) -> bool:
+        """Try until a file is near enough or nothing is left to try; returns whether one is."""
+        while self.room and not self.found:
+            self.size(self.guess())
+        return self.found
+
+    def of_last_step(self, count: int) -> _Search | None:
+        """A search that goes on from the file of `count` in the last step alone, or None if that cannot do."""
+        plan, taken = self.plan.of_last_step(count)
+        inner = _Search(plan, self.target, self._size_of, self._nearest()[1])
+        inner.learn(taken, self.seen[count])
+        missing = (self._goal - self.seen[count]) / inner._steep
+        least, here, most = inner._estimate[[0, taken, -1]]
+        if not MOST * (least - here) < missing < MOST * (most - here):
+            return None
+        return inner
 
 
 def _fill(plan: Plan, levels: np.ndarray, count: int, size: int, target: int,
@@ -210,5 +272,5 @@ def _fill(plan: Plan, levels: np.ndarray, count: int, size: int, target: int,
 def _is_next(plan: Plan, index: int, levels: np.ndarray) -> bool:
     """Whether increment `index` starts from the level that its region has now."""
     before = np.flatnonzero(plan.region[:index] == plan.region[index])
-    start = plan.level[before[-1]] if before.size else 0
+    start = plan.level[before[-1]] if before.size else plan.start.flat[plan.region[index]]
     return levels[plan.region[index]] == start

@@ -51,6 +51,37 @@ def test_size_is_met_within_two_percent_from_below(share, flat):
     assert (1 - rate.TOLERANCE) * target <= size <= target
 
 
+@pytest.mark.parametrize("share", [0.5, 0.7, 0.9])
+def test_plan_of_the_last_step_agrees_and_changes_no_other(share):
+    plan = plan_of(analysis(12, 15))
+    count = int(share * len(plan.region))
+    levels = plan.levels(count)
+    inner, taken = plan.of_last_step(count)
+    assert 0 < taken < len(inner.region)
+    assert np.array_equal(inner.levels(taken), levels)
+    assert inner.estimate[taken] == pytest.approx(plan.estimate[count])
+    for other in (0, len(inner.region)):
+        assert np.array_equal(np.minimum(inner.levels(other), 2), np.minimum(levels, 2))
+    assert not ((levels == 2) & (inner.levels(len(inner.region)) == 2)).any()
+
+
+def test_an_estimate_that_is_off_is_made_up_in_the_last_step():
+    plan = plan_of(analysis(20, 25))
+    size_of = sizer(plan)
+    seen = []
+
+    def size(levels):
+        seen.append(levels)
+        return int(1.1 * size_of(levels)) if levels.any() else size_of(levels)
+
+    target = size_of(plan.levels(len(plan.region) * 3 // 5))
+    found = rate.levels_for_size(plan, target, size)
+    assert (1 - rate.TOLERANCE) * target <= 1.1 * size_of(found) <= target + 1
+    assert not seen[0].any() and len(seen) > 2
+    for levels in seen[2:]:
+        assert np.array_equal(np.minimum(levels, 2), np.minimum(seen[1], 2))
+
+
 def test_out_of_reach_names_the_range():
     plan = plan_of(analysis(4, 4))
     for target in (1, 10**6):

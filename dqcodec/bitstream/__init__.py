@@ -8,7 +8,7 @@ from dqcodec.bitstream.reader import Parsed, read
 from dqcodec.bitstream.sections import Extra, Section
 from dqcodec.bitstream.static_tables import StaticTables
 from dqcodec.bitstream.tokens import ABSENT, Ladder, Tokens
-from dqcodec.bitstream.writer import write
+from dqcodec.bitstream.writer import Writer, write
 
 __all__ = [
     "ABSENT",
@@ -23,6 +23,7 @@ __all__ = [
     "Section",
     "StaticTables",
     "Tokens",
+    "Writer",
     "inspect",
     "quantise_counts",
     "read",

@@ -78,4 +78,4 @@ class AdaptiveMap:
         """Count the bits (n,) of that batch."""
         self._refined[self._row + 1, self._columns + 1] = bits
         seen = np.bincount(2 * self._context + bits, minlength=2 * len(self._counts))
-        self._counts += UNIT * seen.reshape(-1, 2)
+        self._counts = self._counts + UNIT * seen.reshape(-1, 2)  # a copy of this model keeps its own

@@ -26,7 +26,7 @@ class Known:
     complete: at the encoder the whole tokens, so that a model may evaluate all groups of a step in one
         masked pass; None at the decoder. The frequencies must be the same either way.
     scratch: whatever the model wants to keep between its calls for this image (cached keys and values,
-        frequencies computed ahead); the bitstream never looks at it.
+        frequencies computed ahead); the bitstream only has it forked.
     """
 
     width: int
@@ -34,7 +34,7 @@ class Known:
     levels: np.ndarray
     codes: tuple[np.ndarray, ...]
     complete: Tokens | None = None
-    scratch: object = None
+    scratch: Scratch | None = None
 
     @classmethod
     def nothing(cls, width: int, height: int, ladder: Ladder, complete: Tokens | None = None) -> Known:
@@ -48,9 +48,32 @@ class Known:
         """What is known, as tokens (complete only between two steps)."""
         return Tokens(self.width, self.height, self.levels, self.codes)
 
+    def fork(self, complete: Tokens) -> Known | None:
+        """What is known after a step, for other tokens `complete` that agree so far; None if the model keeps no such.
+
+        The two share what a model adds in later steps: while one goes on, the other must rest.
+        """
+        codes = tuple(grid.copy() for grid in self.codes)
+        other = Known(self.width, self.height, self.levels.copy(), codes, complete)
+        if self.scratch is not None:
+            other.scratch = self.scratch.fork(other)
+            if other.scratch is None:
+                return None
+        return other
+
+
+class Scratch(Protocol):
+    """What a model keeps for one image."""
+
+    def fork(self, known: Known) -> Scratch | None:
+        """The same for `known`, at the end of a step, or None; see Known.fork."""
+        ...
+
 
 class MapModel(Protocol):
     """Probabilities of the map bits of one image: does a region refine to `step`?
+
+    copy.copy of one after a step is one for other tokens that agree so far.
 
     For each step >= 1 in order, the regions of level step - 1 (the candidates) are coded in batches;
     bits of one batch are independent given what is known before it.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
+from dataclasses import dataclass
 
 import numpy as np
 
 from dqcodec.bitstream import header as headers
 from dqcodec.bitstream import sections
-from dqcodec.bitstream.code_model import CodeModel, Known
+from dqcodec.bitstream.code_model import CodeModel, Known, MapModel
 from dqcodec.bitstream.range_coder import SymbolEncoder
 from dqcodec.bitstream.sections import EXTRA_TYPES, Extra
 from dqcodec.bitstream.step_coder import code_step
@@ -24,24 +26,65 @@ def write(
     alpha, EXIF, XMP, all before the first step. grey: the picture is to be delivered as one channel.
     Raises ValueError if tokens, extras or the model break the format's rules.
     """
-    ladder = code_model.ladder
-    tokens.validate(ladder)
-    kinds = [extra.kind for extra in extras]
-    if len(set(kinds)) != len(kinds):
-        raise ValueError(f"a file holds one extra of each kind, not {kinds}")
-    steps = int(tokens.levels.max()) + 1
-    header = headers.Header(tokens.width, tokens.height, code_model.fingerprint, steps, grey)
-    parts = [headers.pack(header)]
-    for extra in sorted(extras, key=lambda extra: list(EXTRA_TYPES).index(extra.kind)):
-        parts.append(sections.pack(EXTRA_TYPES[extra.kind], extra.data))
-    known = Known.nothing(tokens.width, tokens.height, ladder, complete=tokens)
-    maps = code_model.map_model()
-    for step in range(steps):
-        parts.append(sections.pack(sections.STEP + step, _encode_step(step, tokens, known, code_model, maps)))
-    return b"".join(parts)
+    return Writer(code_model, extras=extras, grey=grey).write(tokens)
 
 
-def _encode_step(step: int, tokens: Tokens, known: Known, model: CodeModel, maps) -> bytes:
+@dataclass(frozen=True)
+class _Written:
+    """A step's section, and what was known at its end."""
+
+    section: bytes
+    known: Known
+    maps: MapModel
+
+
+class Writer:
+    """Writes files of one image after another, for a search: steps that are as in the last file are not coded again.
+
+    code_model, extras, grey: as in `write`. Raises ValueError if extras break the format's rules.
+    """
+
+    def __init__(self, code_model: CodeModel, *, extras: Sequence[Extra] = (), grey: bool = False):
+        kinds = [extra.kind for extra in extras]
+        if len(set(kinds)) != len(kinds):
+            raise ValueError(f"a file holds one extra of each kind, not {kinds}")
+        self.model, self.grey = code_model, grey
+        self._extras = b"".join(sections.pack(EXTRA_TYPES[extra.kind], extra.data)
+                                for extra in sorted(extras, key=lambda extra: list(EXTRA_TYPES).index(extra.kind)))
+        self._written: list[_Written] = []
+
+    def write(self, tokens: Tokens) -> bytes:
+        """The file of `tokens`, whatever was written before. Raises ValueError if they break the format's rules."""
+        ladder = self.model.ladder
+        tokens.validate(ladder)
+        steps = int(tokens.levels.max()) + 1
+        self._forget_what_differs(tokens)
+        done = self._written[:steps]
+        parts = [written.section for written in done]
+        if len(done) < steps:
+            known = done[-1].known.fork(tokens) if done else Known.nothing(tokens.width, tokens.height, ladder, tokens)
+            maps = copy(done[-1].maps) if done else self.model.map_model()
+            for step in range(len(done), steps):
+                section = sections.pack(sections.STEP + step, _encode_step(step, tokens, known, self.model, maps))
+                parts.append(section)
+                kept = known.fork(tokens) if len(self._written) == step else None
+                if kept is not None:
+                    self._written.append(_Written(section, kept, copy(maps)))
+        header = headers.Header(tokens.width, tokens.height, self.model.fingerprint, steps, self.grey)
+        return b"".join([headers.pack(header), self._extras, *parts])
+
+    def _forget_what_differs(self, tokens: Tokens) -> None:
+        for step, written in enumerate(self._written):
+            known = written.known
+            same = ((known.width, known.height) == (tokens.width, tokens.height)
+                    and np.array_equal(known.levels >= step, tokens.levels >= step)
+                    and np.array_equal(known.codes[step], tokens.codes[step]))
+            if not same:
+                del self._written[step:]
+                return
+
+
+def _encode_step(step: int, tokens: Tokens, known: Known, model: CodeModel, maps: MapModel) -> bytes:
     encoder = SymbolEncoder()
     refined = (tokens.levels >= step).reshape(-1)
     grid = tokens.codes[step].reshape(-1)

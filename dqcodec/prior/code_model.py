@@ -15,15 +15,10 @@ from dqcodec.prior.state import ImageState
 
 
 class PriorModel:
-    """CodeModel of a DQ-Transformer. fingerprint: 4 bytes, of codebooks and prior.
-
-    A search for a rate writes one picture several times; its first step never changes, so the model keeps
-    the state at the end of it.
-    """
+    """CodeModel of a DQ-Transformer. fingerprint: 4 bytes, of codebooks and prior."""
 
     def __init__(self, network: IntegerNetwork, fingerprint: bytes):
         self.network, self.fingerprint = network, fingerprint
-        self._first: tuple[bytes, ImageState, list[np.ndarray]] | None = None
 
     @property
     def ladder(self) -> Ladder:
@@ -39,20 +34,11 @@ class PriorModel:
         return PriorMap(self)
 
     def groups(self, step: int, known: Known) -> list[np.ndarray]:
-        if step == 0 and self._first and known.complete and self._first[0] == _first_codes(known):
-            known.scratch = self._first[1].fork(known)
-            found = self._first[2]
-        else:
-            with torch.inference_mode():
-                found = self.state(known).begin_step(step)
-        self.state(known).adaptation = self.network.code_adaptation(step)
-        return found
-
-    def keep_first(self, known: Known) -> None:
-        """Keep the state of an encoder that is about to leave step 0."""
         state = self.state(known)
-        if known.complete and state.one_chunk and not (self._first and self._first[0] == _first_codes(known)):
-            self._first = (_first_codes(known), state.fork(known), state.groups())
+        with torch.inference_mode():
+            found = state.begin_step(step)
+        state.adaptation = self.network.code_adaptation(step)
+        return found
 
     def frequencies(self, step: int, group: int, known: Known) -> np.ndarray:
         """Frequencies of a group; the groups of a step must be asked for one after another."""
@@ -77,8 +63,6 @@ class PriorMap:
         self.model = model
 
     def batches(self, step: int, known: Known) -> Iterable[np.ndarray]:
-        if step == 1:
-            self.model.keep_first(known)
         self.adaptation = self.model.network.map_adaptation()
         with torch.inference_mode():
             return self.model.state(known).map_turns(step)
@@ -96,9 +80,3 @@ class PriorMap:
     def update(self, step: int, regions: np.ndarray, bits: np.ndarray) -> None:
         if self.adaptation is not None:
             self.adaptation.count(bits)
-
-
-def _first_codes(known: Known) -> bytes:
-    """What a picture's first step depends on."""
-    codes = known.complete.codes[0]
-    return np.int64(codes.shape).tobytes() + codes.tobytes()

@@ -38,9 +38,9 @@ class Memory:
         return torch.from_numpy(np.zeros(shape, np.float32)).to(self.network.device)
 
     def fork(self) -> Memory:
-        """A memory that begins with the same slots."""
+        """A memory with the same slots. What either adds may lie where the other's would, so only one may go on."""
         other = copy(self)
-        other._keys, other._values = ([x.clone() for x in cache] for cache in (self._keys, self._values))
+        other._keys, other._values = list(self._keys), list(self._values)
         return other
 
     def pack(self) -> None:

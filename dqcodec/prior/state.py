@@ -41,17 +41,17 @@ class ImageState:
         self._row_of_cell: np.ndarray | None = None
         self.adaptation: CodeAdaptation | None = None  # of the step at hand; the coder's, not the network's
 
-    def fork(self, known: Known) -> ImageState:
-        """This state, at the end of step 0, for other tokens of the same picture, `known.complete`."""
+    def fork(self, known: Known) -> ImageState | None:
+        """This state, of an encoder at the end of a step, for other tokens, `known.complete`, that agree so far.
+
+        None for a picture of several chunks, whose memories are only just held once.
+        """
+        if len(self._bounds) > 1:
+            return None
         other = copy(self)
         other.known = known
         other._memories = [memory.fork() for memory in self._memories]
         return other
-
-    @property
-    def one_chunk(self) -> bool:
-        """Whether all tiles are worked on together."""
-        return len(self._bounds) == 1
 
     # -- maps
 

@@ -1,11 +1,24 @@
 """Whatever tokens go in come out, for every ladder, size and model."""
 
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dqcodec.bitstream import Extra, Known, Ladder, StaticTables, quantise_counts, read, write
+from dqcodec.bitstream import (
+    ABSENT,
+    Extra,
+    Known,
+    Ladder,
+    StaticTables,
+    Tokens,
+    Writer,
+    quantise_counts,
+    read,
+    write,
+)
 from dqcodec.bitstream.adaptive_map import AdaptiveMap
 from tests.bitstream.samples import SIZES, finder, ladders, random_model, random_tokens, same
 
@@ -75,11 +88,19 @@ class AlternatingGroups:
             return np.zeros((0, self.ladder.codebook_sizes[step]), np.uint32)
         if known.complete is None:
             return self._rows(step, group, known.levels, known.codes[step])
-        if not known.scratch or known.scratch[0] != step:
+        if not known.scratch or known.scratch.step != step:
             self.ahead_calls += 1
             levels, codes = np.minimum(known.complete.levels, step), known.complete.codes[step]
-            known.scratch = (step, [self._rows(step, g, levels, codes) for g in range(3) if g <= group + 2])
-        return known.scratch[1][group]
+            known.scratch = Ahead(step, [self._rows(step, g, levels, codes) for g in range(3) if g <= group + 2])
+        return known.scratch.rows[group]
+
+
+class Ahead(NamedTuple):
+    step: int
+    rows: list
+
+    def fork(self, known):
+        return self
 
 
 def test_a_model_with_dependent_groups_fits_and_may_compute_ahead():
@@ -90,6 +111,41 @@ def test_a_model_with_dependent_groups_fits_and_may_compute_ahead():
     blob = write(tokens, model)
     assert model.ahead_calls == 3
     assert same(read(blob, finder(model)).tokens, tokens)
+
+
+@settings(deadline=None, max_examples=100)
+@given(ladders(), SIZES, SIZES, st.integers(0, 2**32 - 1), st.data())
+def test_a_writer_gives_the_same_file_whatever_it_wrote_before(ladder, width, height, seed, data):
+    rng = np.random.default_rng(seed)
+    model = random_model(rng, ladder)
+    finest = random_tokens(rng, width, height, ladder, len(ladder) - 1)
+    writer = Writer(model)
+    for _ in range(5):
+        # Of the same codes as deep as a level map goes, which agrees with the last one's first steps or does not.
+        agree = data.draw(st.integers(0, len(ladder) - 1))
+        levels = np.minimum(finest.levels, data.draw(st.integers(0, len(ladder) - 1)))
+        other = rng.integers(0, 2, levels.shape).astype(np.uint8)
+        levels = np.where(levels > agree, levels - other, levels).astype(np.uint8)
+        tokens = Tokens(width, height, levels, tuple(
+            np.where(np.kron(levels >= s, np.ones((ladder.side(s),) * 2, bool)), grid, ABSENT).astype(np.int32)
+            for s, grid in enumerate(finest.codes)))
+        assert writer.write(tokens) == write(tokens, model)
+    assert writer.write(finest) == write(finest, model)
+
+
+def test_a_writer_codes_only_the_steps_that_differ():
+    rng = np.random.default_rng(3)
+    ladder = Ladder((16, 16, 8), (9, 5, 3))
+    model = AlternatingGroups(ladder)
+    writer = Writer(model)
+    tokens = random_tokens(rng, 70, 60, ladder, 2)
+    levels = np.where(tokens.levels == 2, 1, tokens.levels).astype(np.uint8)
+    shallow = Tokens(70, 60, levels, (*tokens.codes[:2], np.full_like(tokens.codes[2], ABSENT)))
+    calls = []
+    for each in (tokens, tokens, shallow, tokens, random_tokens(rng, 70, 60, ladder, 2)):
+        assert writer.write(each) == write(each, AlternatingGroups(ladder))
+        calls.append(model.ahead_calls)
+    assert calls == [3, 3, 3, 4, 7]
 
 
 def test_tokens_that_do_not_fit_are_refused():

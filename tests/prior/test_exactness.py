@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from dqcodec.bitstream import Known, read, write
+from dqcodec.bitstream import Known, Writer, read, write
 from dqcodec.prior import integers, state
 from dqcodec.prior.batch import pack
 from dqcodec.prior.code_model import PriorModel
@@ -142,16 +142,9 @@ def test_a_tile_alone_gives_what_it_gives_among_sixteen(model):
 
 
 def test_sixteen_pictures_at_once_give_what_each_gives_alone():
-    """Pictures take turns, as tasks of one server would. Half of them have the same first step, whose state the
-    model keeps, and refine one region in a small tile only, where there is room in what is kept."""
+    """Pictures take turns, as tasks of one server would."""
     rng, config = np.random.default_rng(4), replace(SMALL, tile=3)
-    pictures = [random_tokens(rng, 80, 70, config.ladder, 2) for _ in range(8)]
-    corner = np.zeros((5, 5), np.uint8)
-    corner[-1, -1] = 2
-    for _ in range(8):
-        tokens = tokens_with(rng, 80, 70, config.ladder, corner)
-        tokens.codes[0][:] = pictures[-1].codes[0]
-        pictures.append(tokens)
+    pictures = [random_tokens(rng, 80, 70, config.ladder, 2) for _ in range(16)]
     alone = [trace(model_of(config), tokens) for tokens in pictures]
     model = model_of(config)
     walks = [walk(model, tokens) for tokens in pictures]
@@ -159,6 +152,25 @@ def test_sixteen_pictures_at_once_give_what_each_gives_alone():
     for i in [*np.repeat(np.arange(16), 2), *rng.permutation(16)]:
         found[i].append(next(walks[i]))
     assert all(equal(a, b) for a, b in zip(alone, found, strict=True))
+
+
+def test_what_a_writer_keeps_of_the_last_file_leaves_no_trace():
+    """Files that agree in one, two or all steps. Some refine one region in a small tile only, where there is room in
+    what is kept, so that it is shared."""
+    rng, config = np.random.default_rng(4), replace(SMALL, tile=3)
+    model = model_of(config)
+    everywhere = np.full((5, 5), 2, np.uint8)
+    first, second = (tokens_with(rng, 80, 70, config.ladder, everywhere).codes for _ in range(2))
+    writer = Writer(model)
+    for _ in range(25):
+        levels = rng.integers(0, 3, (5, 5)).astype(np.uint8) if rng.random() < 0.5 else np.zeros((5, 5), np.uint8)
+        levels[-1, -1] = rng.integers(0, 3)
+        agree = rng.integers(1, 4)  # steps whose codes are those of `first`
+        tokens = tokens_with(rng, 80, 70, config.ladder, levels)
+        for step, codes in enumerate(tokens.codes):
+            source = (first if step < agree else second)[step]
+            codes[codes >= 0] = source[codes >= 0]
+        assert writer.write(tokens) == write(tokens, model)
 
 
 def test_how_tiles_share_the_work_leaves_no_trace(model, expected, monkeypatch):
