@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -67,9 +67,11 @@ class Writer:
             for step in range(len(done), steps):
                 section = sections.pack(sections.STEP + step, _encode_step(step, tokens, known, self.model, maps))
                 parts.append(section)
-                kept = known.fork(tokens) if len(self._written) == step else None
-                if kept is not None:
-                    self._written.append(_Written(section, kept, copy(maps)))
+                if len(self._written) == step:
+                    # Nothing follows the ladder's last step, so what the model keeps is not wanted after it.
+                    kept = known.fork(tokens) if step + 1 < len(ladder) else replace(known, scratch=None)
+                    if kept is not None:
+                        self._written.append(_Written(section, kept, copy(maps)))
         header = headers.Header(tokens.width, tokens.height, self.model.fingerprint, steps, self.grey)
         return b"".join([headers.pack(header), self._extras, *parts])
 

@@ -22,6 +22,7 @@ from dqcodec.prior.memory import Memory
 from dqcodec.prior.order import group_count
 
 CHUNK = 32  # tiles
+FORKED = 256  # tiles, 4 megapixels; int8 keys and values of 300 tokens a tile take 180 MB
 _ROWS = 8192  # queries taken at once
 
 
@@ -44,9 +45,9 @@ class ImageState:
     def fork(self, known: Known) -> ImageState | None:
         """This state, of an encoder at the end of a step, for other tokens, `known.complete`, that agree so far.
 
-        None for a picture of several chunks, whose memories are only just held once.
+        None for a picture of over FORKED tiles, whose memories take so much room that they are held once.
         """
-        if len(self._bounds) > 1:
+        if self.tiles > FORKED:
             return None
         other = copy(self)
         other.known = known

@@ -154,9 +154,11 @@ def test_sixteen_pictures_at_once_give_what_each_gives_alone():
     assert all(equal(a, b) for a, b in zip(alone, found, strict=True))
 
 
-def test_what_a_writer_keeps_of_the_last_file_leaves_no_trace():
+@pytest.mark.parametrize("chunk", [32, 2])
+def test_what_a_writer_keeps_of_the_last_file_leaves_no_trace(chunk, monkeypatch):
     """Files that agree in one, two or all steps. Some refine one region in a small tile only, where there is room in
     what is kept, so that it is shared."""
+    monkeypatch.setattr(state, "CHUNK", chunk)
     rng, config = np.random.default_rng(4), replace(SMALL, tile=3)
     model = model_of(config)
     everywhere = np.full((5, 5), 2, np.uint8)
