@@ -113,7 +113,10 @@ def export(folder, vae, data, output, pictures, realism) -> None:
     click.echo(f"{output}: fingerprint {mark.hex()}")
 
 
-BITS = click.option("--bits", type=click.IntRange(4, 8), default=7, show_default=True, help="Of the networks' kernels.")
+# 7 bits cost a decoder next to nothing, an encoder seven per cent of LPIPS-VGG (docs/experiments.md, section 2).
+def _bits(default: int):
+    return click.option("--bits", type=click.IntRange(4, 8), default=default, show_default=True,
+                        help="Of the networks' kernels.")
 
 
 @train_group.command("retire")
@@ -122,7 +125,7 @@ BITS = click.option("--bits", type=click.IntRange(4, 8), default=7, show_default
               "NAME.safetensors.xz.")
 @click.option("--decoder-of", "lender", type=PATH, help="Newer model file with the same codebooks, in the folder of "
               "--output; its decoder serves both.")
-@BITS
+@_bits(7)
 def retire(model, output, lender, bits) -> None:
     """Leave in a superseded model's file what its old files need to decode: a third of the size, or less."""
     from dqcodec.weights.model_file import Model
@@ -144,7 +147,7 @@ def _check_beside(option: str, lender: Path | None, output: Path) -> None:
               "NAME.safetensors.xz.")
 @click.option("--codes-of", "lender", required=True, type=PATH, help="Model file of the same fingerprint, in the "
               "folder of --output; its codebooks, tables and prior serve both.")
-@BITS
+@_bits(8)
 def share(model, output, lender, bits) -> None:
     """Leave out of a model's file what another of the same fingerprint has: codebooks, tables and prior."""
     from dqcodec.weights.model_file import Model

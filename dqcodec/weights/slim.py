@@ -14,10 +14,8 @@ from dqcodec.weights.realism import DECODER, REALISM
 from dqcodec.weights.registry import name_of, read_header
 from dqcodec.weights.tensor_file import ENCODING, read_tensors, write_tensors
 
-BITS = 7  # of kernels
 
-
-def retire(path: Path, output: Path, lender: Path | None = None, bits: int = BITS) -> None:
+def retire(path: Path, output: Path, lender: Path | None, bits: int) -> None:
     """Write `output`, the model file `path` with what its old files need to decode and no more: no encoder, no router,
     the decoder where its dial stands and no dial, and its kernels in `bits` bits, at most 8.
 
@@ -35,7 +33,7 @@ def retire(path: Path, output: Path, lender: Path | None = None, bits: int = BIT
     write_tensors(output, kept, header, steps_of(bits))
 
 
-def share(path: Path, output: Path, lender: Path, bits: int = BITS) -> None:
+def share(path: Path, output: Path, lender: Path, bits: int) -> None:
     """Write `output`, the model file `path` without codebooks, tables and prior, those of the model file `lender`
     being the same, with the decoder where its dial stands and no dial, and with its kernels in `bits` bits, at most 8.
     `lender` must stay in one folder with `output`.

@@ -108,7 +108,7 @@ def test_a_run_with_a_teacher_resumes_exactly_and_makes_a_model_of_its_fingerpri
 def test_teachers_that_cannot_teach_are_named(folders, tmp_path, teacher):  # noqa: F811
     with pytest.raises(DataError, match="--teacher"):
         Trainer(from_dict(STUDENT), folders)
-    slim.retire(teacher, tmp_path / "retired.safetensors")
+    slim.retire(teacher, tmp_path / "retired.safetensors", None, 7)
     with pytest.raises(DataError, match="decodes only"):
         Trainer(from_dict(STUDENT), folders, teacher=tmp_path / "retired.safetensors")
     with pytest.raises(ConfigError, match="the same ladder"):
