@@ -48,8 +48,8 @@ class Known:
         """What is known, as tokens (complete only between two steps)."""
         return Tokens(self.width, self.height, self.levels, self.codes)
 
-    def fork(self, complete: Tokens) -> Known | None:
-        """What is known after a step, for other tokens `complete` that agree so far; None if the model keeps no such.
+    def fork(self, complete: Tokens) -> Known:
+        """What is known after a step, for other tokens `complete` that agree so far.
 
         The two share what a model adds in later steps: while one goes on, the other must rest.
         """
@@ -57,16 +57,14 @@ class Known:
         other = Known(self.width, self.height, self.levels.copy(), codes, complete)
         if self.scratch is not None:
             other.scratch = self.scratch.fork(other)
-            if other.scratch is None:
-                return None
         return other
 
 
 class Scratch(Protocol):
     """What a model keeps for one image."""
 
-    def fork(self, known: Known) -> Scratch | None:
-        """The same for `known`, at the end of a step, or None; see Known.fork."""
+    def fork(self, known: Known) -> Scratch:
+        """The same for `known`, at the end of a step; see Known.fork."""
         ...
 
 

@@ -67,11 +67,9 @@ class Writer:
             for step in range(len(done), steps):
                 section = sections.pack(sections.STEP + step, _encode_step(step, tokens, known, self.model, maps))
                 parts.append(section)
-                if len(self._written) == step:
-                    # Nothing follows the ladder's last step, so what the model keeps is not wanted after it.
-                    kept = known.fork(tokens) if step + 1 < len(ladder) else replace(known, scratch=None)
-                    if kept is not None:
-                        self._written.append(_Written(section, kept, copy(maps)))
+                # Nothing follows the ladder's last step, so what the model keeps is not wanted after it.
+                kept = known.fork(tokens) if step + 1 < len(ladder) else replace(known, scratch=None)
+                self._written.append(_Written(section, kept, copy(maps)))
         header = headers.Header(tokens.width, tokens.height, self.model.fingerprint, steps, self.grey)
         return b"".join([headers.pack(header), self._extras, *parts])
 

@@ -22,7 +22,6 @@ from dqcodec.prior.memory import Memory
 from dqcodec.prior.order import group_count
 
 CHUNK = 32  # tiles
-FORKED = 256  # tiles, 4 megapixels; int8 keys and values of 300 tokens a tile take 180 MB
 _ROWS = 8192  # queries taken at once
 
 
@@ -42,13 +41,8 @@ class ImageState:
         self._row_of_cell: np.ndarray | None = None
         self.adaptation: CodeAdaptation | None = None  # of the step at hand; the coder's, not the network's
 
-    def fork(self, known: Known) -> ImageState | None:
-        """This state, of an encoder at the end of a step, for other tokens, `known.complete`, that agree so far.
-
-        None for a picture of over FORKED tiles, whose memories take so much room that they are held once.
-        """
-        if self.tiles > FORKED:
-            return None
+    def fork(self, known: Known) -> ImageState:
+        """This state, of an encoder at the end of a step, for other tokens, `known.complete`, that agree so far."""
         other = copy(self)
         other.known = known
         other._memories = [memory.fork() for memory in self._memories]
