@@ -100,7 +100,7 @@ def coded_bits(entropy: PriorModel, tokens: bitstream.Tokens) -> dict[str, tuple
 
 def bits_table(model: Model, run: Path) -> dict:
     """Bits per code and map bit on the run's validation tokens, and the shares of map bits and codes."""
-    from dqcodec.training.prior_trainer import VALID_SHARES, VALID_TOKENS
+    from dqcodec.training.prior_trainer import VALID_TOKENS, valid_tokens
     from dqcodec.training.token_cache import read_cache
 
     with (run / "valid.csv").open() as f:
@@ -109,9 +109,8 @@ def bits_table(model: Model, run: Path) -> dict:
     table: dict = {}
     codes = {s: [] for s in range(len(model.config.factors))}
     spent: dict[str, np.ndarray] = {}
-    for share in VALID_SHARES:
-        for i in range(min(8, len(cache))):
-            tokens = cache.tokens(cache.window(i, 0, 0, 24, 24), share)
+    for budget in valid_tokens(cache, 24):
+        for tokens in budget:
             for s, grid in enumerate(tokens.codes):
                 codes[s].append(grid[grid >= 0])
             for name, pair in coded_bits(model.entropy, tokens).items():

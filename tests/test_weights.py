@@ -14,6 +14,9 @@ from dqcodec.cli import cli
 from dqcodec.errors import UnknownModelError
 from dqcodec.models.config import CodecConfig
 from dqcodec.models.dqvae import DQVAE
+from dqcodec.prior.config import PriorConfig
+from dqcodec.prior.network import DQTransformer
+from dqcodec.prior.quantised import quantised
 from dqcodec.weights import available, find, load, model_file, registry
 from dqcodec.weights.tensor_file import read_tensors
 from tests.conftest import synthetic
@@ -184,6 +187,70 @@ def test_a_small_model_may_borrow_what_the_fingerprint_covers(models):
     words[2:4] = [str(models / "alone.safetensors"), "--output"]
     done = CliRunner().invoke(cli, words)
     assert done.exit_code == 1 and "are not those of small.safetensors" in str(done.exception)
+
+
+PRIOR = PriorConfig(dim=16, heads=2, position_layers=1, content_layers=1, hidden=32, groups=(4, 4), factors=(16, 8),
+                    codebook_sizes=(16, 16))
+
+
+def write_with_prior(folder, name, trained=0.0):
+    """A model with a prior, all its weights moved by up to `trained`."""
+    torch.manual_seed(0)
+    state, prior = DQVAE(SMALL).state_dict(), DQTransformer(PRIOR)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for p in prior.parameters():
+            p += trained * (2 * torch.rand_like(p) - 1)
+    return model_file.write(folder / f"{name}.safetensors", SMALL, state, TABLES, {}, (PRIOR, quantised(prior)))
+
+
+def difference(models, model, base, output):
+    return CliRunner().invoke(cli, ["train", "difference", str(models / model), "--output", str(models / output),
+                                    "--prior-on", str(models / base)])
+
+
+def test_a_superseded_prior_may_be_kept_as_its_difference_from_the_next(models):
+    mark = write_with_prior(models, "old")
+    assert write_with_prior(models, "new", trained=0.01) != mark
+    data = dqcodec.compress(Image.fromarray(synthetic(64, 48)), quality=70, model="old")
+    before = codec.tokens_of(data, "old")
+    words = ["train", "retire", models / "old.safetensors", "--output", models / "old.safetensors.xz",
+             "--decoder-of", models / "new.safetensors"]
+    done = CliRunner().invoke(cli, [str(w) for w in words])
+    assert done.exit_code == 0, done.output
+    (models / "old.safetensors").unlink()
+    whole = (models / "old.safetensors.xz").stat().st_size
+    done = difference(models, "old.safetensors.xz", "new.safetensors", "old.safetensors.xz")
+    assert done.exit_code == 0 and mark.hex() in done.output, done.output
+    assert (models / "old.safetensors.xz").stat().st_size < 0.8 * whole
+    registry._load.cache_clear()
+    after = codec.tokens_of(data)
+    assert find(mark).name == "old" and all(map(np.array_equal, before.codes, after.codes))
+    # A chain: one older still, on this one; and a whole file made of it stands alone.
+    oldest = write_with_prior(models, "oldest", trained=-0.01)
+    done = difference(models, "oldest.safetensors", "old.safetensors.xz", "oldest.safetensors.xz")
+    assert done.exit_code == 0 and oldest.hex() in done.output, done.output
+    (models / "oldest.safetensors").unlink()
+    assert load("oldest").fingerprint == oldest
+    done = CliRunner().invoke(cli, ["train", "whole", "oldest", "--output", str(models / "alone.safetensors")])
+    assert done.exit_code == 0, done.output
+    write_with_prior(models, "new", trained=0.02)
+    registry._load.cache_clear()
+    assert load("alone").fingerprint == oldest
+    with pytest.raises(UnknownModelError, match="differ from the fingerprint"):
+        load("old")
+
+
+def test_a_difference_from_oneself_or_from_nothing_is_refused(models):
+    write_with_prior(models, "new", trained=0.01)
+    write_with_prior(models, "old")
+    write(models)
+    assert difference(models, "old.safetensors", "new.safetensors", "old.safetensors").exit_code == 0
+    done = difference(models, "new.safetensors", "old.safetensors", "new.safetensors")
+    assert done.exit_code == 1 and "builds on new itself" in str(done.exception)
+    done = difference(models, "new.safetensors", "small.safetensors", "newer.safetensors")
+    assert done.exit_code == 1 and "small.safetensors: has no prior" in str(done.exception)
+    assert not (models / "newer.safetensors").exists()
 
 
 @pytest.mark.parametrize("command", ["whole", "share", "retire"])

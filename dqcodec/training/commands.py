@@ -84,8 +84,8 @@ def _train(trainer, speed: str, unit: str, figures: tuple[str, ...]) -> None:
 @train_group.command("export")
 @click.option("--run", "folder", required=True, type=PATH, help="Folder of a finished or running training.")
 @click.option("--vae", type=PATH, help="For a run of a prior or with frozen codebooks: the model file to put it into.")
-@click.option("--data", multiple=True, type=PATH, help="For the run of a DQ-VAE: pictures whose codes fill the "
-              "tables. For that of a prior: the same, if the encoder has changed since they were counted.")
+@click.option("--data", multiple=True, type=PATH, help="For the run of a DQ-VAE without --vae: pictures whose codes "
+              "fill the tables.")
 @click.option("--output", required=True, type=PATH, help="Model file to write, NAME.safetensors.")
 @click.option("--pictures", default=400, show_default=True, help="Pictures to count codes on.")
 @click.option("--realism", type=click.FloatRange(0, 1),
@@ -99,15 +99,15 @@ def export(folder, vae, data, output, pictures, realism) -> None:
     if vae is None and (of_prior or not data):
         raise click.UsageError("give --data for the run of a DQ-VAE, or --vae for that of a prior or one with frozen "
                                "codebooks")
+    if vae is not None and data:
+        raise click.UsageError("--data is for a model without --vae: a prior's tables are of its run's tokens, and new "
+                               "networks keep those of --vae")
     if vae is None:
         mark = export_model(folder, list(data), output, pictures)
     elif of_prior:
         if realism is not None:
             raise click.UsageError(f"--realism is for a decoder; {folder} is the run of a prior")
-        mark = export_prior(folder, vae, output, list(data), pictures)
-    elif data:
-        raise click.UsageError(f"--data with --vae counts new tables for a prior; {folder} is the run of networks, "
-                               "whose codes keep their fingerprint")
+        mark = export_prior(folder, vae, output)
     else:
         mark = export_networks(folder, vae, output, realism)
     click.echo(f"{output}: fingerprint {mark.hex()}")
@@ -139,6 +139,21 @@ def retire(model, output, lender, bits) -> None:
 def _check_beside(option: str, lender: Path | None, output: Path) -> None:
     if lender is not None and lender.resolve().parent != output.resolve().parent:
         raise click.UsageError(f"{option} {lender} must lie in the folder of --output")
+
+
+@train_group.command("difference")
+@click.argument("model", type=PATH)
+@click.option("--output", required=True, type=PATH, help="Model file to write, NAME.safetensors.xz.")
+@click.option("--prior-on", "base", required=True, type=PATH, help="Model file in the folder of --output, whose prior "
+              "was trained from this one's or this one's from it.")
+def difference(model, output, base) -> None:
+    """Keep in a superseded model's file only in what its prior differs from another's."""
+    from dqcodec.weights.model_file import Model
+    from dqcodec.weights.slim import keep_difference
+
+    _check_beside("--prior-on", base, output)
+    keep_difference(model, output, base)
+    click.echo(f"{output}: fingerprint {Model.read(output).fingerprint.hex()}, {output.stat().st_size} bytes")
 
 
 @train_group.command("share")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import torch
 
 from dqcodec.bitstream.frequencies import quantise_counts
 from dqcodec.bitstream.static_tables import StaticTables
+from dqcodec.bitstream.tokens import ABSENT
 from dqcodec.errors import ConfigError, DataError
 from dqcodec.models.config import CodecConfig
 from dqcodec.models.dqvae import DQVAE
@@ -32,8 +32,6 @@ from dqcodec.weights.fingerprint import PRIOR, QUANTIZER
 from dqcodec.weights.loans import read_whole
 from dqcodec.weights.model_file import Model
 from dqcodec.weights.realism import DECODER, REALISM, dial_tensors
-
-COST_SHARES = (0.25, 0.5, 0.75)  # budgets, geometric between coarsest and finest; at half of it hardly a code is of f4
 
 
 def export_model(run: Path, data: list[Path], output: Path, pictures: int) -> bytes:
@@ -56,11 +54,11 @@ def export_model(run: Path, data: list[Path], output: Path, pictures: int) -> by
     return model_file.write(output, config, state["ema"], tables, notes)
 
 
-def export_prior(run: Path, vae: Path, output: Path, data: Sequence[Path] = (), pictures: int = 400) -> bytes:
-    """Write `output`, the model file `vae` with the prior of `run` (averaged weights); returns the fingerprint.
+def export_prior(run: Path, vae: Path, output: Path) -> bytes:
+    """Write `output`, the model file `vae` with the prior of `run` (averaged weights) and tables of the tokens that it
+    was trained on; returns the fingerprint.
 
-    data: pictures to count tables on anew, `pictures` crops of them; without, those of `vae` stay. Raises
-    DataError if the prior was trained on the tokens of another model.
+    Raises DataError if the prior was trained on the tokens of another model.
     """
     state = checkpoint.load(run)
     loaded = Model.read(vae)
@@ -74,10 +72,7 @@ def export_prior(run: Path, vae: Path, output: Path, data: Sequence[Path] = (), 
     notes = {k: v for k, v in header.items() if k not in ("config", "fingerprint", "prior", "realism")}
     notes |= {"vae": state["vae"], "prior_steps": str(state["step"]), "prior_hours": f"{state['elapsed'] / 3600:.2f}"}
     cache = load_or_encode(run / TOKENS, vae, [], Views())
-    tables = loaded.tables
-    if data:
-        counted = count_codes(loaded.vae, list(data), pictures)
-        tables = replace(tables, tables=tuple(quantise_counts(c) for c in counted))
+    tables = replace(loaded.tables, tables=tuple(quantise_counts(c) for c in count_cached(cache)))
     notes["cost_ratio"] = json.dumps(cost_ratio(network, cache, tables))
     prior = (config, quantised(network))
     plain = loaded.plain.vae.state_dict()
@@ -134,17 +129,26 @@ def export_networks(run: Path, model: Path, output: Path, realism: float | None 
 
 
 @torch.no_grad()
-def cost_ratio(network: DQTransformer, cache: TokenCache, tables: StaticTables, pictures: int = 16) -> list[float]:
+def cost_ratio(network: DQTransformer, cache: TokenCache, tables: StaticTables, pictures: int = 48) -> list[float]:
     """Per step, bits of the codes under the prior over bits under their table, on some cached pictures."""
     chosen = range(0, len(cache), -(-len(cache) // pictures))
     under_prior, under_table = np.zeros((2, len(network.config.factors)))
-    for share in COST_SHARES:
-        batch = pack(network.config, [cache.tokens(cache[i], share) for i in chosen])
+    for part in np.array_split(chosen, -(-len(chosen) // 16)):
+        batch = pack(network.config, [cache.tokens(cache[i]) for i in part])
         found = losses(network.eval(), batch, quantise=True)
         for s, step in enumerate(batch.steps):
             under_prior[s] += float(found[s][0]) / math.log(2)
             under_table[s] += tables.bits(s)[step.code.numpy()].sum()
     return [round(a / b, 4) if b else 1.0 for a, b in zip(under_prior, under_table, strict=True)]
+
+
+def count_cached(cache: TokenCache, pictures: int = 2000) -> list[np.ndarray]:
+    """Counts (K,) int64 of every step's codes in some cached pictures, plus one."""
+    counts = [np.ones(k, np.int64) for k in cache.ladder.codebook_sizes]
+    for i in range(0, len(cache), -(-len(cache) // pictures)):
+        for found, grid in zip(counts, cache.tokens(cache[i]).codes, strict=True):
+            found += np.bincount(grid[grid != ABSENT], minlength=found.size)
+    return counts
 
 
 @torch.no_grad()

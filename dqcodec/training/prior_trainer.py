@@ -89,12 +89,20 @@ class PriorBatches:
         top, left = int(rng.integers(rows - height + 1)), int(rng.integers(cols - width + 1))
         piece = self.cache.window(i, top, left, height, width)
         noise = np.exp(0.2 * rng.standard_normal((height, width)))
-        share = float(np.clip(rng.uniform(-0.05, 0.9), 0, 1))
         label = piece.label if rng.random() >= self.config.classless else 0
-        return self.cache.tokens(piece, share, noise), label
+        return self.cache.tokens(piece, noise, 0.03 * rng.standard_normal()), label
 
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)
+
+
+def valid_tokens(cache: TokenCache, window: int, pictures: int = 8) -> list[list[Tokens]]:
+    """For each of VALID_SHARES tokens of the first pictures of a cache of all these views, each at most window x window
+    regions."""
+    views = len(VALID_SHARES)
+    count = min(pictures, len(cache) // views)
+    return [[cache.tokens(cache.window(i * views + k, 0, 0, window, window)) for i in range(count)]
+            for k in range(views)]
 
 
 def _packed(step: int) -> bytes:
@@ -180,13 +188,8 @@ class PriorTrainer(Loop):
     def _valid_batches(self) -> list[PriorBatch]:
         if self.folders.valid is None:
             return []
-        cache = self._tokens(VALID_TOKENS, [self.folders.valid], Views())
-        side = self.config.window
-        batches = []
-        for share in VALID_SHARES:
-            pieces = [cache.window(i, 0, 0, side, side) for i in range(min(8, len(cache)))]
-            batches.append(pack(self.prior, [cache.tokens(p, share) for p in pieces]))
-        return batches
+        cache = self._tokens(VALID_TOKENS, [self.folders.valid], Views(shares=VALID_SHARES))
+        return [pack(self.prior, tokens) for tokens in valid_tokens(cache, self.config.window)]
 
     def save(self) -> None:
         """Write the checkpoint of the state after `self.step` steps."""

@@ -1,7 +1,8 @@
 """Tokens of training pictures, from a frozen DQ-VAE, kept on disk: they do not change while a prior trains.
 
-A region's codes do not depend on the levels around it (models/ladder.py), so a picture is encoded once,
-with all codes of all steps, and any budget is drawn from that later.
+They are what files hold: codes corrected for what the decoder makes of them (dqcodec/feedback.py), which depends on
+the budget. Each view of a picture is therefore encoded for one budget, with all codes of all steps; budgets near it
+can be drawn from that later.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,6 +22,7 @@ import torch
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
+from dqcodec import feedback
 from dqcodec.bitstream.tokens import ABSENT, Ladder, Tokens
 from dqcodec.errors import DataError
 from dqcodec.models.allocation import levels_for_bits
@@ -31,16 +33,18 @@ from dqcodec.weights.registry import read_header
 
 T = TypeVar("T")
 _LABELLED = re.compile(r"(\d+)_\d+$")
-SHORTEST, LONGEST = 1.0, 0.7  # range of budgets: levels' bits, and this share of the highest level's
+RANDOM_SHARES = (-0.05, 0.9)  # below 0: all regions at the coarsest level, as often as that happens to files
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """All codes of one picture. codes: per step (rows * side, cols * side) uint16; distortion (L, rows, cols)."""
+    """All codes of one picture. codes: per step (rows * side, cols * side) uint16; distortion (L, rows, cols);
+    share: the budget (`levels_at`) that the codes are corrected for."""
 
     codes: list[np.ndarray]
     distortion: np.ndarray
     label: int
+    share: float
 
 
 class TokenCache:
@@ -52,11 +56,9 @@ class TokenCache:
     def __init__(self, arrays: dict[str, np.ndarray], ladder: Ladder, classes: tuple[str, ...], fingerprint: str):
         self.ladder, self.classes, self.fingerprint = ladder, classes, fingerprint
         self._arrays = arrays
-        self._size, self._label = arrays["size"], arrays["label"]  # (N, 2) regions, (N,)
+        self._size, self._label, self._share = arrays["size"], arrays["label"], arrays["share"]  # (N, 2) regions, (N,)
         regions = np.concatenate([[0], np.cumsum(self._size.prod(1))])
         self._offset = regions
-        bits = np.cumsum([ladder.side(s) ** 2 * np.log2(k) for s, k in enumerate(ladder.codebook_sizes)])
-        self._bits = torch.from_numpy(bits.astype(np.float32))
 
     def __len__(self) -> int:
         return len(self._size)
@@ -70,7 +72,7 @@ class TokenCache:
             cells = self._arrays[f"codes.{s}"][a * side * side : b * side * side]
             codes.append(cells.reshape(rows * side, cols * side))
         distortion = self._arrays["distortion"][a:b].T.reshape(-1, rows, cols)
-        return Encoded(codes, distortion, int(self._label[i]))
+        return Encoded(codes, distortion, int(self._label[i]), float(self._share[i]))
 
     def window(self, i: int, top: int, left: int, rows: int, cols: int) -> Encoded:
         """Regions top.., left.. of picture i, at most rows x cols of them."""
@@ -79,20 +81,17 @@ class TokenCache:
         for s, grid in enumerate(whole.codes):
             side = self.ladder.side(s)
             codes.append(grid[top * side : (top + rows) * side, left * side : (left + cols) * side])
-        return Encoded(codes, whole.distortion[:, top : top + rows, left : left + cols], whole.label)
+        distortion = whole.distortion[:, top : top + rows, left : left + cols]
+        return replace(whole, codes=codes, distortion=distortion)
 
-    def tokens(self, encoded: Encoded, share: float, noise: np.ndarray | None = None) -> Tokens:
-        """Tokens at a budget: share 0 is the coarsest, 1 the finest, geometric between.
+    def tokens(self, encoded: Encoded, noise: np.ndarray | None = None, nudge: float = 0.0) -> Tokens:
+        """Tokens at the budget that the codes are corrected for, or near it.
 
-        noise: (rows, cols) factors on the predicted distortions.
+        noise: (rows, cols) factors on the predicted distortions. nudge: added to the share.
         """
-        d = torch.from_numpy(encoded.distortion.astype(np.float32))
-        if noise is not None:
-            d = d * torch.from_numpy(noise.astype(np.float32))
-        rows, cols = d.shape[1:]
-        low, high = float(self._bits[0]), float(self._bits[-1])
-        budget = torch.tensor([low * (high / low) ** share * rows * cols])
-        levels = levels_for_bits(d[None], self._bits, budget)[0].numpy().astype(np.uint8)
+        distortion = encoded.distortion if noise is None else encoded.distortion * noise
+        levels = levels_at(self.ladder, distortion, float(np.clip(encoded.share + nudge, 0, 1)))
+        rows, cols = levels.shape
         codes = []
         for s, grid in enumerate(encoded.codes):
             side = self.ladder.side(s)
@@ -101,12 +100,24 @@ class TokenCache:
         return Tokens(cols * self.ladder.region, rows * self.ladder.region, levels, tuple(codes))
 
 
+def levels_at(ladder: Ladder, distortion: np.ndarray, share: float) -> np.ndarray:
+    """Levels (rows, cols) uint8 for predicted distortions (L, rows, cols) at a budget: share 0 is the coarsest, 1 the
+    finest, geometric between."""
+    bits = np.cumsum([ladder.side(s) ** 2 * np.log2(k) for s, k in enumerate(ladder.codebook_sizes)])
+    budget = torch.tensor([bits[0] * (bits[-1] / bits[0]) ** share * distortion[0].size])
+    d = torch.from_numpy(distortion.astype(np.float32))[None]
+    levels = levels_for_bits(d, torch.from_numpy(bits.astype(np.float32)), budget.float())
+    return levels[0].numpy().astype(np.uint8)
+
+
 @dataclass(frozen=True)
 class Views:
-    """How often a picture is encoded. mirror: its mirror image too. scales: sizes, for pictures without a label."""
+    """How often a picture is encoded. mirror: its mirror image too. scales: sizes, for pictures without a label.
+    shares: budgets (`levels_at`), each a view; without, each view gets one at random in `RANDOM_SHARES`."""
 
     mirror: bool = False
     scales: tuple[float, ...] = (1.0,)
+    shares: tuple[float, ...] = ()
 
     def of(self, pixels: np.ndarray, label: int) -> Iterator[np.ndarray]:
         """Views (h, w, 3) uint8 of a picture (H, W, 3) uint8, contiguous."""
@@ -130,8 +141,9 @@ def encode(model: Path, data: list[Path], views: Views, progress=lambda done, to
     classes = _classes(data)
     ladder = loaded.config.ladder
     codes: list[list[np.ndarray]] = [[] for _ in ladder.factors]
-    distortion, size, labels = [], [], []
-    vae = loaded.vae.to(device)
+    distortion, size, labels, used = [], [], [], []
+    vae, where = loaded.vae.to(device), torch.device(device)
+    rng = np.random.default_rng(0)
 
     def prepared(i: int) -> tuple[int, list[np.ndarray]]:
         match = _LABELLED.search(Path(pictures.name(i)).stem) if classes else None
@@ -140,16 +152,21 @@ def encode(model: Path, data: list[Path], views: Views, progress=lambda done, to
 
     for i, (label, pixels) in enumerate(_ahead(prepared, len(pictures))):
         for view in pixels:
-            found = analyse(vae, view, torch.device(device))
-            for s, grid in enumerate(found.codes):
-                codes[s].append(grid.astype(np.uint16).reshape(-1))
+            found = analyse(vae, view, where)
             count, rows, cols = found.distortion.shape
-            distortion.append(found.distortion.reshape(count, -1).T.astype(np.float32))
-            size.append((rows, cols))
-            labels.append(label)
+            for share in views.shares or (float(np.clip(rng.uniform(*RANDOM_SHARES), 0, 1)),):
+                levels = levels_at(ladder, found.distortion, share)
+                corrected = feedback.corrected(vae, found, levels, where, *feedback.FAST)
+                for s, grid in enumerate(corrected.codes):
+                    codes[s].append(grid.astype(np.uint16).reshape(-1))
+                distortion.append(found.distortion.reshape(count, -1).T.astype(np.float32))
+                size.append((rows, cols))
+                labels.append(label)
+                used.append(share)
         progress(i + 1, len(pictures))
     arrays = {f"codes.{s}": np.concatenate(c) for s, c in enumerate(codes)}
-    arrays |= {"distortion": np.concatenate(distortion), "size": np.array(size), "label": np.array(labels)}
+    arrays |= {"distortion": np.concatenate(distortion), "size": np.array(size), "label": np.array(labels),
+               "share": np.array(used)}
     return TokenCache(arrays, ladder, classes, loaded.tables.fingerprint.hex())
 
 
@@ -195,5 +212,7 @@ def load_or_encode(path: Path, model: Path, data: list[Path], views: Views, prog
 
 def read_cache(path: Path, ladder: Ladder) -> TokenCache:
     """The cache file `path`, of a model with this ladder."""
-    header = read_header(path)
-    return TokenCache(load_file(path), ladder, tuple(json.loads(header["classes"])), header["fingerprint"])
+    header, arrays = read_header(path), load_file(path)
+    if "share" not in arrays:
+        raise DataError(f"{path}: tokens of an earlier version, not corrected as those of files are: remove the file")
+    return TokenCache(arrays, ladder, tuple(json.loads(header["classes"])), header["fingerprint"])

@@ -1,6 +1,7 @@
 """Parts that a model file does without, since another model's in the same folder serve it too.
 
-A superseded model may borrow the decoder of one with its codebooks, a small one all that the fingerprint covers.
+A superseded model may borrow the decoder of one with its codebooks, a small one all that the fingerprint covers. A
+superseded prior may be kept as its difference from that of the model which took its place and was trained from it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dqcodec.weights.realism import DECODER, REALISM
 from dqcodec.weights.registry import beside, read_header
 from dqcodec.weights.tensor_file import read_tensors
 
-CODES_OF, DECODER_OF = "codes", "decoder"  # in a header, before the name of the lender
+CODES_OF, DECODER_OF, PRIOR_ON = "codes", "decoder", "prior_on"  # in a header, before the name of the lender
 CODES = (QUANTIZER, TABLES, PRIOR)
 CODES_NOTES = ("prior", "cost_ratio")  # what a header says of codes
 
@@ -31,11 +32,36 @@ def read_whole(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         its = read_header(lender)
         if its.get("fingerprint") != header["fingerprint"]:
             raise DataError(f"{path}: its codebooks, tables and prior are not those of {lender.name}, which it wants")
-        tensors |= read_tensors(lender, CODES)
+        tensors |= read_codes(lender)
         header |= {k: its[k] for k in CODES_NOTES if k in its}
+    if PRIOR_ON in header:
+        tensors |= read_codes(path)
+        del header[PRIOR_ON]
     if DECODER_OF in header:
         header = borrow_decoder(path, beside(path, header[DECODER_OF]), header, tensors)
     return tensors, header
+
+
+def read_codes(path: Path) -> dict[str, np.ndarray]:
+    """The codebooks, tables and prior in a model file, the prior whole where the file has its difference.
+
+    Raises UnknownModelError if the file is broken or one it builds on is not there.
+    """
+    header, tensors = read_header(path), read_tensors(path, CODES)
+    if PRIOR_ON in header:
+        tensors |= shifted(tensors, read_codes(beside(path, header[PRIOR_ON])), 1)
+    return tensors
+
+
+def shifted(tensors: dict[str, np.ndarray], base: dict[str, np.ndarray], sign: int) -> dict[str, np.ndarray]:
+    """The prior in `tensors` plus or minus that in `base`, modulo the range of each type, where name, shape and type
+    agree; what `base` lacks as it is. One undoes the other."""
+    found = {k: v for k, v in tensors.items() if k.startswith(PRIOR)}
+    for name, value in found.items():
+        other = base.get(name)
+        if other is not None and other.shape == value.shape and other.dtype == value.dtype:
+            found[name] = value + other if sign > 0 else value - other
+    return found
 
 
 def borrow_decoder(path: Path, lender: Path, header: dict[str, str],

@@ -8,11 +8,22 @@ import numpy as np
 
 from dqcodec.errors import DataError
 from dqcodec.weights.few_bits import steps_of
-from dqcodec.weights.loans import CODES, CODES_NOTES, CODES_OF, DECODER_OF, borrow_decoder, read_whole
+from dqcodec.weights.fingerprint import PRIOR
+from dqcodec.weights.loans import (
+    CODES,
+    CODES_NOTES,
+    CODES_OF,
+    DECODER_OF,
+    PRIOR_ON,
+    borrow_decoder,
+    read_codes,
+    read_whole,
+    shifted,
+)
 from dqcodec.weights.model_file import Model
 from dqcodec.weights.realism import DECODER, REALISM
-from dqcodec.weights.registry import name_of, read_header
-from dqcodec.weights.tensor_file import ENCODING, read_tensors, write_tensors
+from dqcodec.weights.registry import beside, name_of, read_header
+from dqcodec.weights.tensor_file import ENCODING, read_stored, read_tensors, write_stored, write_tensors
 
 
 def retire(path: Path, output: Path, lender: Path | None, bits: int) -> None:
@@ -22,7 +33,8 @@ def retire(path: Path, output: Path, lender: Path | None, bits: int) -> None:
     Its decoder is not kept with `lender`, a model file whose networks were trained to decode the same codes; that
     decoder then serves both. It must stay in one folder with `output`. Raises DataError if the codebooks differ.
     """
-    header, tensors = read_header(path), read_tensors(path)
+    header, tensors = read_header(path), read_tensors(path) | read_codes(path)
+    header.pop(PRIOR_ON, None)
     kept = {k: v for k, v in tensors.items() if not k.startswith((*ENCODING, REALISM))}
     if lender is not None:
         kept = {k: v for k, v in kept.items() if not k.startswith(DECODER)}
@@ -48,6 +60,31 @@ def share(path: Path, output: Path, lender: Path, bits: int) -> None:
     _fix_dial(path, kept, header)
     header = {k: v for k, v in header.items() if k not in CODES_NOTES} | {CODES_OF: name_of(lender)}
     write_tensors(output, kept, header, steps_of(bits))
+
+
+def keep_difference(path: Path, output: Path, base: Path) -> None:
+    """Write `output`, the model file `path` with its prior as the difference from that of the model file `base`, which
+    must stay as it is, in one folder with `output`: small numbers, which xz packs well. All else stays to the bit.
+
+    Raises DataError if one of the two has no prior, or `base` builds on `output` itself.
+    """
+    header, tensors = read_header(path), read_stored(path)
+    own, its = read_codes(path), read_codes(base)
+    if base.resolve() == output.resolve() or name_of(output) in _bases(base):
+        raise DataError(f"{base}: builds on {name_of(output)} itself")
+    for file, codes in ((path, own), (base, its)):
+        if not any(k.startswith(PRIOR) for k in codes):
+            raise DataError(f"{file}: has no prior")
+    write_stored(output, tensors | shifted(own, its, -1), header | {PRIOR_ON: name_of(base)})
+
+
+def _bases(path: Path) -> list[str]:
+    """Names of the models that the prior in a model file builds on."""
+    found: list[str] = []
+    while PRIOR_ON in (header := read_header(path)):
+        found.append(header[PRIOR_ON])
+        path = beside(path, header[PRIOR_ON])
+    return found
 
 
 def _fix_dial(path: Path, tensors: dict[str, np.ndarray], header: dict[str, str]) -> None:

@@ -23,13 +23,17 @@ def read_tensors(path: Path, only: tuple[str, ...] = ("",)) -> dict[str, np.ndar
 
     Raises UnknownModelError if the file is broken.
     """
+    tensors = {k: v for k, v in read_stored(path).items() if k.removeprefix(EIGHT_BITS).startswith(only)}
+    return {k: v for k, v in tensors.items() if not k.startswith(EIGHT_BITS)} | unpacked(tensors, EIGHT_BITS)
+
+
+def read_stored(path: Path) -> dict[str, np.ndarray]:
+    """Tensors of a model file as they are stored. Raises UnknownModelError if the file is broken."""
     try:
         with opened(path) as f:
-            tensors = safetensors.load(f.read())
+            return safetensors.load(f.read())
     except (OSError, EOFError, lzma.LZMAError, SafetensorError) as error:
         raise UnknownModelError(f"{path}: broken model file ({str(error).splitlines()[0]})") from error
-    tensors = {k: v for k, v in tensors.items() if k.removeprefix(EIGHT_BITS).startswith(only)}
-    return {k: v for k, v in tensors.items() if not k.startswith(EIGHT_BITS)} | unpacked(tensors, EIGHT_BITS)
 
 
 def write_tensors(path: Path, tensors: dict[str, np.ndarray], metadata: dict[str, str],
@@ -41,10 +45,15 @@ def write_tensors(path: Path, tensors: dict[str, np.ndarray], metadata: dict[str
     127 a packed file is smaller.
     """
     networks = {k: v for k, v in tensors.items() if k.startswith(NETWORKS)}
-    kept = {k: np.ascontiguousarray(v) for k, v in tensors.items() if k not in networks}
+    kept = {k: v for k, v in tensors.items() if k not in networks}
     kept |= {k: v.astype(np.float16) for k, v in networks.items() if v.ndim == 1}
     kept |= packed({k: v for k, v in networks.items() if v.ndim > 1}, EIGHT_BITS, steps)
-    data = safetensors.save(kept, metadata)
+    write_stored(path, kept, metadata)
+
+
+def write_stored(path: Path, tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
+    """Write a model file of tensors as they are to be stored, whole or not at all."""
+    data = safetensors.save({k: np.ascontiguousarray(v) for k, v in tensors.items()}, metadata)
     if path.name.endswith(PACKED):
         data = lzma.compress(data, preset=9 | lzma.PRESET_EXTREME)
     path.parent.mkdir(parents=True, exist_ok=True)

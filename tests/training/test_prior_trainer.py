@@ -9,15 +9,16 @@ import torch
 from PIL import Image
 
 import dqcodec
+from dqcodec import feedback
 from dqcodec.errors import ConfigError, DataError
 from dqcodec.models.dqvae import DQVAE
 from dqcodec.training import checkpoint
+from dqcodec.training.data import Pictures
 from dqcodec.training.export import export_prior
 from dqcodec.training.prior_config import from_dict
 from dqcodec.training.prior_trainer import TOKENS, PriorFolders, PriorTrainer
-from dqcodec.training.token_cache import Views
+from dqcodec.training.token_cache import Views, read_cache
 from dqcodec.weights import load, model_file
-from tests.conftest import synthetic
 from tests.test_weights import SMALL, TABLES
 
 CONFIG = {"model": {"dim": 16, "heads": 2, "hidden": 32, "position_layers": 1, "content_layers": 1, "tile": 4,
@@ -132,17 +133,27 @@ def test_exported_model_codes_pictures_with_its_prior(folders, tmp_path):
     assert dqcodec.decompress(data, model=str(target)).size == picture.size
 
 
-def test_tables_are_counted_anew_where_pictures_are_given(folders, tmp_path):
+def test_tables_are_those_of_the_tokens_that_the_prior_learned(folders, tmp_path):
     run(from_dict(CONFIG), folders)
-    for i in range(2):  # as large as the crops that are counted
-        Image.fromarray(synthetic(256, 260 + i)).save(folders.data[0] / f"00_1000{i}.png")
-    kept, counted = tmp_path / "kept.safetensors", tmp_path / "counted.safetensors"
-    export_prior(folders.out, folders.vae, kept)
-    export_prior(folders.out, folders.vae, counted, folders.data, 8)
-    old, new = load(str(kept)), load(str(counted))
-    assert old.fingerprint != new.fingerprint and np.array_equal(old.tables.tables[0], TABLES[0])
-    used = np.unique(dqcodec.networks.analyse(new.vae, synthetic(256, 260), torch.device("cpu")).codes[0])
-    assert new.tables.tables[0][used].mean() > 2 * new.tables.tables[0].mean()
+    path = tmp_path / "counted.safetensors"
+    export_prior(folders.out, folders.vae, path)
+    cache = read_cache(folders.out / TOKENS, load(str(folders.vae)).config.ladder)
+    used = np.unique(np.concatenate([cache[i].codes[0].ravel() for i in range(len(cache))]))
+    table = load(str(path)).tables.tables[0]
+    assert len(used) < len(table) and table[used].mean() > 2 * table.mean()
+
+
+def test_tokens_are_those_of_files(folders):
+    trainer = PriorTrainer(from_dict(CONFIG | {"mirror": False}), folders)
+    encoded = trainer.cache[0]
+    picture = Pictures(list(folders.data))[0]
+    model, cpu = load(str(folders.vae)), torch.device("cpu")
+    analysis = dqcodec.networks.analyse(model.vae, picture, cpu)
+    tokens = trainer.cache.tokens(encoded)
+    files = feedback.corrected(model.vae, analysis, tokens.levels, cpu, *feedback.FAST)
+    assert all(np.array_equal(a, b) for a, b in zip(files.codes, encoded.codes, strict=True))
+    assert any((a != b).any() for a, b in zip(analysis.codes, encoded.codes, strict=True)), "nothing was corrected"
+    assert np.array_equal(tokens.codes[0], encoded.codes[0]), "the coarsest codes are always there"
 
 
 def test_a_run_starts_from_the_prior_of_a_model_file(folders, tmp_path):
