@@ -42,7 +42,7 @@ def write(folder, name="small", seed=0, change=None):
 
 
 def test_package_ships_a_default_model_with_a_card_within_40_mb():
-    folder = registry._folders()[0]
+    folder = registry._folders()[-1]
     assert available()[0] == "default"
     assert sum(p.stat().st_size for p in folder.glob("*.safetensors*")) <= 40e6
     for name in available():
@@ -54,6 +54,13 @@ def test_model_is_found_by_the_fingerprint_of_a_file(models):
     mark = write(models)
     assert "small" in available() and find(mark).name == "small" and load("small").fingerprint == mark
     assert find(dqcodec.load().fingerprint).name == "default"
+
+
+def test_a_users_model_stands_before_one_of_its_name_in_the_package(models):
+    packaged = load().fingerprint
+    mark = write(models, "default")
+    (models / "a.safetensors").write_bytes(b"noise")
+    assert load().fingerprint == mark and find(packaged).fingerprint == packaged, "files of the package's still decode"
 
 
 def test_fingerprint_covers_what_tokens_mean_and_not_the_decoder(models):

@@ -1,4 +1,4 @@
-"""Where models come from: the package, then the folders of DQCODEC_MODELS, or a path."""
+"""Where models come from: the folders of DQCODEC_MODELS, then the package, or a path."""
 
 from __future__ import annotations
 
@@ -21,14 +21,23 @@ FOR_OLD_FILES = ("first", "second", "third", "fourth")  # superseded models that
 
 def _folders() -> list[Path]:
     extra = [Path(p) for p in os.environ.get(VARIABLE, "").split(os.pathsep) if p]
-    return [Path(__file__).parent, *extra]
+    return [*extra, Path(__file__).parent]
+
+
+def _all_files() -> list[Path]:
+    """Model files of all folders, "default" first in each."""
+    found = []
+    for folder in _folders():
+        files = sorted([*folder.glob("*" + SUFFIX), *folder.glob("*" + PACKED)])
+        found += sorted(files, key=lambda path: name_of(path) != "default")
+    return found
 
 
 def _files() -> dict[str, Path]:
+    """Model files by name; of several of one name the first, so that a user's stands before the package's."""
     files: dict[str, Path] = {}
-    for folder in _folders():
-        for path in sorted([*folder.glob("*" + SUFFIX), *folder.glob("*" + PACKED)]):
-            files.setdefault(name_of(path), path)
+    for path in _all_files():
+        files.setdefault(name_of(path), path)
     return files
 
 
@@ -95,11 +104,19 @@ def _load(path: Path) -> Model:
     return Model.read(path)
 
 
+def _mark(path: Path) -> str | None:
+    """Fingerprint in a model file's header, None if the file is broken: it must not hide those beside it."""
+    try:
+        return read_header(path).get("fingerprint")
+    except UnknownModelError:
+        return None
+
+
 def find(fingerprint: bytes) -> Model:
     """The model whose fingerprint a file carries, "default" if it is one of several. Raises UnknownModelError if
     there is none."""
-    for path in map(path_of, available()):
-        if read_header(path).get("fingerprint") == fingerprint.hex():
+    for path in _all_files():
+        if _mark(path) == fingerprint.hex():
             return _load(path)
     raise UnknownModelError(
         f"the file was made with model {fingerprint.hex()}, which is not at hand; name its "
