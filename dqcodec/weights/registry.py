@@ -28,8 +28,8 @@ def _all_files() -> list[Path]:
     """Model files of all folders, "default" first in each."""
     found = []
     for folder in _folders():
-        files = sorted([*folder.glob("*" + SUFFIX), *folder.glob("*" + PACKED)])
-        found += sorted(files, key=lambda path: name_of(path) != "default")
+        files = [*folder.glob("*" + SUFFIX), *folder.glob("*" + PACKED)]
+        found += sorted(files, key=lambda path: (name_of(path) != "default", path))
     return found
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.numpy import load_file, save_file
 
 import dqcodec
 from dqcodec import feedback
@@ -19,6 +20,7 @@ from dqcodec.training.prior_config import from_dict
 from dqcodec.training.prior_trainer import TOKENS, PriorFolders, PriorTrainer
 from dqcodec.training.token_cache import Views, read_cache
 from dqcodec.weights import load, model_file
+from dqcodec.weights.registry import read_header
 from tests.test_weights import SMALL, TABLES
 
 CONFIG = {"model": {"dim": 16, "heads": 2, "hidden": 32, "position_layers": 1, "content_layers": 1, "tile": 4,
@@ -178,6 +180,15 @@ def test_tokens_of_another_model_are_refused(folders, tmp_path):
     (folders.out / "kept").rename(folders.out / checkpoint.NAME)
     with pytest.raises(DataError, match="a prior of model"):
         export_prior(folders.out, other, tmp_path / "out.safetensors")
+
+
+def test_tokens_of_an_earlier_version_are_refused(folders):
+    run(from_dict(CONFIG | {"steps": 1}), folders)
+    path, ladder = folders.out / TOKENS, load(str(folders.vae)).config.ladder
+    kept = {k: v for k, v in load_file(path).items() if k != "share"}
+    save_file(kept, path, read_header(path))
+    with pytest.raises(DataError, match=f"{TOKENS}.*earlier version.*remove the file"):
+        read_cache(path, ladder)
 
 
 def test_wrong_settings_are_named(folders):
