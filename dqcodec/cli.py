@@ -88,13 +88,15 @@ def cli() -> None:
 @click.option("--quality", type=click.IntRange(1, 100), help="1..100; the rate follows the picture. [default: 50]")
 @click.option("--bpp", type=click.FloatRange(min=0, min_open=True), help="Bits for each pixel, whole file.")
 @click.option("--size", type=click.IntRange(min=1), help="Bytes of the whole file.")
+@click.option("--scale", type=click.FloatRange(0, 1, min_open=True), metavar="0..1",
+              help="Code the image at this part of its width and height. [default: chosen by what that would lose]")
 @click.option("--effort", type=click.Choice(["fast", "best"]), default="fast", show_default=True,
               help="best: choose regions by real costs and decodes; slower.")
 @click.option("--model", default="default", show_default=True, help="Name or path of the model.")
 @click.option("--device", type=DEVICE, default="auto", show_default=True)
 @click.option("--keep-metadata", is_flag=True, help="Keep EXIF and XMP (a colour profile is always kept).")
 @click.option("--force", is_flag=True, help="Overwrite existing files.")
-def compress(inputs, output, quality, bpp, size, effort, model, device, keep_metadata, force) -> None:
+def compress(inputs, output, quality, bpp, size, scale, effort, model, device, keep_metadata, force) -> None:
     """Compress images (files, folders, or - for standard input) to .dq files."""
     if sum(option is not None for option in (quality, bpp, size)) > 1:
         raise click.UsageError("give only one of --quality, --bpp and --size")
@@ -108,8 +110,8 @@ def compress(inputs, output, quality, bpp, size, effort, model, device, keep_met
         picture = images.to_picture(images.open_image(source))
         for note in picture.notes:
             say(f"dqcodec: {job.source}: note: {note}")
-        data = codec.compress(picture, bpp=bpp, size=size, quality=quality, effort=effort, model=model,
-                              device=device, keep_metadata=keep_metadata)
+        data = codec.compress(picture, bpp=bpp, size=size, quality=quality, scale=scale, effort=effort,
+                              model=model, device=device, keep_metadata=keep_metadata)
         files.put_bytes(job.target, data)
         if content.is_screen_content(picture.pixels):
             warned.append(job.source)

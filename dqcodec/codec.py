@@ -7,17 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 from PIL import Image
 
-from dqcodec import bitstream, images, rate
-from dqcodec.bitstream import Extra, Tokens
-from dqcodec.errors import DqError, FormatError, UnknownModelError
+from dqcodec import bitstream, images, reduction
+from dqcodec.bitstream import WHOLE, Extra, Frame, Tokens
+from dqcodec.errors import DqError, FormatError, OutOfReachError, RateError, UnknownModelError
 from dqcodec.images import Picture
 from dqcodec.weights import registry
 
 if TYPE_CHECKING:
-    from dqcodec.networks import Analysis
     from dqcodec.weights.model_file import Model
 
 EFFORTS = ("fast", "best")
@@ -45,6 +43,7 @@ def compress(
     bpp: float | None = None,
     size: int | None = None,
     quality: int | None = None,
+    scale: float | None = None,
     effort: str = "fast",
     model: str = "default",
     device: str = "auto",
@@ -53,7 +52,9 @@ def compress(
     """Compress an image to the bytes of a .dq file.
 
     image: any Pillow image. At most one of: bpp, bits of the file for each pixel; size, bytes of the
-    file; quality, 1..100 (default 50). bpp and size are met within 2 % from below. effort: "fast", or "best"
+    file; quality, 1..100 (default 50). bpp and size are met within 2 % from below. scale: over 0 and up to 1, the part
+    of its width and height to which the image is reduced before it is coded; default: chosen by what that would lose.
+    `decompress` enlarges it again. effort: "fast", or "best"
     for a choice of regions by real costs and decodes, several times slower. model: a name from
     dqcodec.weights.available() or a path. keep_metadata: also EXIF and XMP; alpha and a colour profile
     other than sRGB are always kept.
@@ -69,8 +70,8 @@ def compress(
     >>> dqcodec.decompress(data).size == photo.size
     True
     """
-    from dqcodec import feedback, networks
-    from dqcodec.effort import thorough_plan
+    from dqcodec import networks
+    from dqcodec.encoder import Wanted, file_of
 
     if sum(option is not None for option in (bpp, size, quality)) > 1:
         raise DqError("give only one of bpp, size and quality")
@@ -80,6 +81,8 @@ def compress(
         raise DqError(f"quality {quality} is outside 1..100")
     if bpp is not None and not 0 < bpp < 1000 or size is not None and size < 1:
         raise DqError("bpp and size must be positive")
+    if scale is not None and not 0 < scale <= 1:
+        raise DqError(f"scale {scale} is outside 0..1")
     picture = image if isinstance(image, Picture) else images.to_picture(image)
     height, width = picture.pixels.shape[:2]
     if width * height > MAX_PIXELS:
@@ -90,34 +93,16 @@ def compress(
         raise UnknownModelError(f"model {model} is kept for its old files and only decodes; leave --model out, or name "
                                 "another")
     target_device = networks.pick_device(device)
-    analysis = networks.analyse(loaded.vae.to(target_device), picture.pixels, target_device)
     if bpp is not None:
         size = int(bpp * width * height / 8)
-
-    def planned(analysis: Analysis) -> rate.Plan:
-        if effort == "best":
-            return thorough_plan(loaded, analysis, picture.pixels, target_device)
-        return rate.plan(analysis, rate.table_costs(analysis, loaded.tables, loaded.cost_ratio))
-
-    quality = 50 if quality is None else quality
-    plan = planned(analysis)
-    about = rate.levels_for_quality(plan, quality) if size is None else rate.levels_near(plan, size)
-    rounds, gain = feedback.BEST if effort == "best" else feedback.FAST
-    # Codes answer the levels they were decoded at, so `best` wants its own levels here too, not the quick plan's.
-    plan = planned(feedback.corrected(loaded.vae, analysis, about, target_device, rounds, gain))
-
-    writer = bitstream.Writer(loaded.entropy, extras=extras, grey=picture.grey)
-    written: dict[bytes, bytes] = {}  # the search has written the file that it settles on
-
-    def write(levels: np.ndarray) -> bytes:
-        key = levels.tobytes()
-        if key not in written:
-            written[key] = writer.write(plan.tokens(levels))
-        return written[key]
-
-    if size is None:
-        return write(rate.levels_for_quality(plan, quality))
-    return write(rate.levels_for_size(plan, size, lambda levels: len(write(levels))))
+    wanted = Wanted(size, 50 if quality is None else quality, None if scale is None else round(scale * WHOLE) or 1,
+                    effort == "best")
+    loaded.vae.to(target_device)
+    try:
+        return file_of(loaded, picture, extras, wanted, target_device)
+    except OutOfReachError as error:
+        asked, nearest = (8 * count / (width * height) for count in (error.target, error.nearest))
+        raise RateError(f"{error}, which is {nearest:.4f} bpp for {asked:.4f}") from error
 
 
 def decompress(
@@ -174,21 +159,21 @@ def decode(
         wanted = header.steps if step is None else min(header.steps, step + 1)
         invented = tuple(range(parsed.steps_read, wanted))
         tokens = fill_in(loaded, tokens, invented)
-    return Decoded(render(loaded, tokens, header.grey, parsed.extras, device), parsed.problem, invented)
+    return Decoded(render(loaded, tokens, header.frame, parsed.extras, device), parsed.problem, invented)
 
 
-def render(model: Model, tokens: Tokens, grey: bool, extras: Sequence[Extra], device: str = "auto") -> Image.Image:
-    """The picture of some tokens; extras: of their file. Raises FormatError, ImageError for broken extras."""
+def render(model: Model, tokens: Tokens, frame: Frame, extras: Sequence[Extra], device: str = "auto") -> Image.Image:
+    """The picture of some tokens; frame, extras: of their file. Raises FormatError, ImageError for broken extras."""
     from dqcodec import networks  # torch: not before the file has proved sound
 
     target_device = networks.pick_device(device)
-    pixels = networks.synthesise(model.vae.to(target_device), tokens, target_device)
+    pixels = reduction.enlarged(networks.synthesise(model.vae.to(target_device), tokens, target_device), frame)
     kept = {extra.kind: extra.data for extra in extras}
     alpha = None
     if "alpha" in kept:
-        alpha = images.unpack_alpha(kept["alpha"], tokens.width, tokens.height)
+        alpha = images.unpack_alpha(kept["alpha"], frame.width, frame.height)
     unpacked = {kind: _unpack(kind, kept[kind]) for kind in ("icc", "exif", "xmp") if kind in kept}
-    return images.from_picture(Picture(pixels, alpha, grey, **unpacked))
+    return images.from_picture(Picture(pixels, alpha, frame.grey, **unpacked))
 
 
 def tokens_of(data: bytes, model: str | None = None, max_pixels: int = MAX_PIXELS) -> Tokens:

@@ -20,6 +20,8 @@ def describe(data: bytes, model: str | None = None) -> dict:
         "width": header.width,
         "height": header.height,
         "grey": header.grey,
+        "coded_width": header.frame.coded[0],
+        "coded_height": header.frame.coded[1],
         "version": "{}.{}".format(*header.version),
         "fingerprint": header.fingerprint.hex(),
         "bytes": len(data),
@@ -50,8 +52,10 @@ def describe(data: bytes, model: str | None = None) -> dict:
 
 def to_text(name: str, facts: dict) -> str:
     """The same for people."""
+    size, coded = (f"{facts[f'{what}width']}x{facts[f'{what}height']}" for what in ("", "coded_"))
     lines = [
-        f"{name}: {facts['width']}x{facts['height']}{' grey' if facts['grey'] else ''}, {facts['bytes']} bytes, "
+        f"{name}: {size}{' grey' if facts['grey'] else ''}"
+        f"{f' coded at {coded}' if coded != size else ''}, {facts['bytes']} bytes, "
         f"{facts['bpp']:.4f} bpp, format {facts['version']}",
         f"model: {facts['model'] or 'not at hand'} ({facts['fingerprint']})",
         f"header: {facts['header_bytes']} bytes, {facts['steps']} steps",

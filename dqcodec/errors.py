@@ -49,6 +49,15 @@ class RateError(DqError):
     """The rate asked for lies outside what the model can reach for this image."""
 
 
+class OutOfReachError(RateError):
+    """No file of this image has about `target` bytes: `nearest` are those of its smallest or largest."""
+
+    def __init__(self, target: int, nearest: int):
+        end = "smallest" if nearest > target else "largest"
+        super().__init__(f"{target} bytes are out of reach for this image: its {end} file has {nearest}")
+        self.target, self.nearest = target, nearest
+
+
 class ConfigError(DqError):
     """A training or model configuration is wrong."""
 

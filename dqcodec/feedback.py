@@ -24,16 +24,17 @@ COARSEST = 0.5
 
 
 def corrected(vae: DQVAE, analysis: Analysis, levels: np.ndarray, device: torch.device, rounds: int,
-              gain: float) -> Analysis:
+              gain: float, shown: np.ndarray | None = None) -> Analysis:
     """The analysis of a picture with latents and codes corrected for a file of about `levels` (rows, cols) uint8.
 
-    vae: with the decoder that will show the file.
+    vae: with the decoder that will show the file. shown: what it shows before the first round, if that is at hand.
     """
     found = analysis
     gains = [np.float32(gain * (1 if grain else COARSEST)) for grain in range(len(analysis.latents))]
     for _ in range(rounds):
-        shown = networks.synthesise(vae, tokens_at(found, levels), device)
-        seen = networks.latents_of(vae, shown, device)
+        if shown is None:
+            shown = networks.synthesise(vae, tokens_at(found, levels), device)
+        seen, shown = networks.latents_of(vae, shown, device), None
         latents = tuple(y + part * (wanted - back) for part, y, wanted, back
                         in zip(gains, found.latents, analysis.latents, seen, strict=True))
         found = replace(found, latents=latents, codes=networks.quantise(vae, latents, device))

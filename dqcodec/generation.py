@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from dqcodec import bitstream, codec
-from dqcodec.bitstream import Extra, Tokens
+from dqcodec.bitstream import Extra, Frame, Tokens
 from dqcodec.errors import GenerateError
 from dqcodec.weights import registry
 
@@ -25,29 +25,29 @@ TOP_SEED = 2**64 - 1
 
 @dataclass(frozen=True, eq=False)
 class Generated:
-    """A sampled picture. tokens: grain map and codes. grey, extras: as in the file that it started from."""
+    """A sampled picture. tokens: grain map and codes. frame, extras: as in the file that it started from."""
 
     tokens: Tokens
     model: Model
-    grey: bool = False
+    frame: Frame
     extras: tuple[Extra, ...] = ()
     device: str = field(default="auto", repr=False)
 
     @functools.cached_property
     def image(self) -> Image.Image:
         """The picture, in mode L, LA, RGB or RGBA; decoded when first asked for."""
-        return codec.render(self.model, self.tokens, self.grey, self.extras, self.device)
+        return codec.render(self.model, self.tokens, self.frame, self.extras, self.device)
 
     def to_dq(self) -> bytes:
         """Bytes of a .dq file, which decodes like any other."""
-        return bitstream.write(self.tokens, self.model.entropy, extras=self.extras, grey=self.grey)
+        return bitstream.write(self.tokens, self.model.entropy, extras=self.extras, frame=self.frame)
 
     def to_npz(self) -> bytes:
         """Bytes of a .npz file of tokens (docs/tokens.md)."""
         from dqcodec import token_files
 
         return token_files.pack(
-            token_files.TokenFile(self.tokens, self.model.entropy.ladder, self.model.fingerprint, self.grey))
+            token_files.TokenFile(self.tokens, self.model.entropy.ladder, self.model.fingerprint, self.frame))
 
 
 @dataclass(frozen=True)
@@ -127,19 +127,19 @@ def each(num: int, start: Start, settings: Sampling, *, class_name: str | None =
         loaded = registry.load(model or "default")
         prior = prior_of(loaded)
         given = _nothing(prior, start.size, max_pixels)
-        grey, extras = False, ()
+        frame, extras = Frame.of(given.tokens), ()
     else:
         mark = bitstream.inspect(start.source).header.fingerprint
         loaded = codec.model_for(mark, model)
         prior = prior_of(loaded)
         parsed = bitstream.read(start.source, lambda mark: loaded.entropy, max_pixels=max_pixels)
-        given = _part(prior, parsed.tokens, start)
-        grey, extras = parsed.header.grey, parsed.extras
+        frame, extras = parsed.header.frame, parsed.extras
+        given = _part(prior, parsed.tokens, frame, start)
     label = _label(prior.config.classes, class_name, settings)
     from dqcodec.prior.draw import draw
 
     for tokens in draw(prior, given, num, seed, settings, label):
-        yield Generated(tokens, loaded, grey, extras, device)
+        yield Generated(tokens, loaded, frame, extras, device)
 
 
 def prior_of(model: Model) -> IntegerNetwork:
@@ -164,7 +164,7 @@ def _nothing(prior: IntegerNetwork, size: tuple[int, int] | None, max_pixels: in
     return Given.nothing(ladder, width, height)
 
 
-def _part(prior: IntegerNetwork, tokens: Tokens, start: Start) -> Given:
+def _part(prior: IntegerNetwork, tokens: Tokens, frame: Frame, start: Start) -> Given:
     from dqcodec.prior.given import Given
 
     ladder = prior.config.ladder
@@ -173,12 +173,12 @@ def _part(prior: IntegerNetwork, tokens: Tokens, start: Start) -> Given:
     if start.upto is not None:
         return Given.steps(ladder, tokens, ladder.last_step_of_grain(start.upto))
     x, y, width, height = start.mask
-    if min(x, y) < 0 or min(width, height) < 1 or x + width > tokens.width or y + height > tokens.height:
+    if min(x, y) < 0 or min(width, height) < 1 or x + width > frame.width or y + height > frame.height:
         raise GenerateError(
             f"the box {x},{y},{width},{height} (x, y, width, height) does not lie inside the picture of "
-            f"{tokens.width}x{tokens.height} pixels"
+            f"{frame.width}x{frame.height} pixels"
         )
-    return Given.outside(ladder, tokens, start.mask)
+    return Given.outside(ladder, tokens, frame.to_coded(start.mask))
 
 
 def _label(classes: tuple[str, ...], name: str | None, settings: Sampling) -> int:

@@ -15,7 +15,7 @@ import numpy as np
 
 from dqcodec.bitstream.static_tables import StaticTables
 from dqcodec.bitstream.tokens import ABSENT, Tokens
-from dqcodec.errors import RateError
+from dqcodec.errors import OutOfReachError
 from dqcodec.networks import Analysis
 
 MAP_BIT = 0.6  # cost of a map bit after context modelling, a rough mean; only ranks increments
@@ -134,9 +134,17 @@ def plan(analysis: Analysis, costs: np.ndarray, distortion: np.ndarray | None = 
 
 def levels_for_quality(plan: Plan, quality: int) -> np.ndarray:
     """Level map of quality 1..100: every increment worth its bits at the quality's slope."""
+    return plan.levels(_count_for_quality(plan, quality))
+
+
+def bytes_for_quality(plan: Plan, quality: int) -> float:
+    """Bytes of the file of quality 1..100, by the plan alone."""
+    return plan.estimate[_count_for_quality(plan, quality)]
+
+
+def _count_for_quality(plan: Plan, quality: int) -> int:
     slope = SLOPE_AT_1 * (SLOPE_AT_100 / SLOPE_AT_1) ** ((quality - 1) / 99)
-    count = len(plan.slope) if quality == 100 else int(np.searchsorted(-plan.slope, -slope, side="right"))
-    return plan.levels(count)
+    return len(plan.slope) if quality == 100 else int(np.searchsorted(-plan.slope, -slope, side="right"))
 
 
 def levels_near(plan: Plan, target: int) -> np.ndarray:
@@ -150,8 +158,8 @@ def levels_for_size(plan: Plan, target: int, size_of: Callable[[np.ndarray], int
     size_of(levels) gives the bytes of the real file. With a prior it takes a while, so few are asked, after that of the
     coarsest picture, which is soon written and in whose bytes pictures differ most from the plan: the plan's estimate
     is corrected by the files seen so far, and what a first try is off by is made up in the last step alone where
-    that can be done. Raises RateError with the reachable range if the coarsest file is larger than `target`, or the
-    finest smaller by more than TOLERANCE.
+    that can be done. Raises OutOfReachError if the coarsest file is larger than `target`, or the finest smaller by more
+    than TOLERANCE.
     """
     search = _Search(plan, target, size_of)
     search.size(0)
@@ -164,12 +172,7 @@ def levels_for_size(plan: Plan, target: int, size_of: Callable[[np.ndarray], int
     search.run()
     low, total = search.low, len(plan.region)
     if low < 0 or search.seen[low] < target * (1 - TOLERANCE) and low == total:
-        smallest, largest = search.size(0), search.size(total)
-        pixels = plan.analysis.width * plan.analysis.height
-        raise RateError(
-            f"{target} bytes ({8 * target / pixels:.4f} bpp) is out of reach for this image: the model gives "
-            f"{smallest} to {largest} bytes ({8 * smallest / pixels:.4f} to {8 * largest / pixels:.4f} bpp)"
-        )
+        raise OutOfReachError(target, search.size(0 if low < 0 else total))
     return _fill(plan, plan.levels(low), low, search.seen[low], target, size_of)
 
 

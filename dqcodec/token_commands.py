@@ -176,10 +176,10 @@ def _read(source: str, data: bytes | None, options: _Options) -> tuple[TokenFile
     picture = images.to_picture(images.open_image(Path(source) if data is None else data))
     for note in picture.notes:
         _say(f"dqcodec: {source}: note: {note}")
-    # Not even coded: the rate asked for is that of the tokens.
+    # Not even coded: the rate asked for is that of the tokens. And a token stands for the same pixels in every image.
     bare = dataclasses.replace(picture, alpha=None, icc=None)
     model = options.model or "default"
-    packed = codec.compress(bare, quality=options.quality, bpp=options.bpp, model=model, device=options.device)
+    packed = codec.compress(bare, quality=options.quality, bpp=options.bpp, scale=1, model=model, device=options.device)
     extras = [name for name in ("alpha", "icc") if getattr(picture, name) is not None]
     return token_files.from_dq(packed, model=model, vectors=options.vectors), extras
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dqcodec import bitstream, codec, files
-from dqcodec.bitstream import CodeModel, Ladder, Tokens
+from dqcodec.bitstream import WHOLE, CodeModel, Frame, Ladder, Tokens
 from dqcodec.bitstream.header import FINGERPRINT_BYTES, MAX_SIDE, MAX_STEPS
 from dqcodec.bitstream.reader import MAX_PIXELS
 from dqcodec.errors import LimitError, TokenFileError
@@ -36,14 +36,13 @@ class TokenFile:
     """Contents of a token file.
 
     tokens: grain map and codes. ladder: the steps of their codes. fingerprint: 4 bytes, the model whose
-    codes they are. grey: the picture is to be delivered as one channel. codebooks: per step (K, D)
-    float32, or empty.
+    codes they are. frame: how the picture is delivered. codebooks: per step (K, D) float32, or empty.
     """
 
     tokens: Tokens
     ladder: Ladder
     fingerprint: bytes
-    grey: bool = False
+    frame: Frame
     codebooks: tuple[np.ndarray, ...] = ()
 
 
@@ -67,7 +66,7 @@ def save(tokens: Tokens, path: str, *, model: str = "default", grey: bool = Fals
     """
     loaded = registry.load(model)
     tokens.validate(loaded.entropy.ladder)
-    files.put_bytes(str(path), pack(_contents(tokens, loaded, grey, vectors)))
+    files.put_bytes(str(path), pack(_contents(tokens, loaded, Frame.of(tokens, grey), vectors)))
 
 
 def load(path: str, *, max_pixels: int = MAX_PIXELS) -> TokenFile:
@@ -90,7 +89,7 @@ def from_dq(
         return found[0].entropy
 
     parsed = bitstream.read(data, find, max_pixels=max_pixels)
-    return _contents(parsed.tokens, found[0], parsed.header.grey, vectors)
+    return _contents(parsed.tokens, found[0], parsed.header.frame, vectors)
 
 
 def to_dq(contents: TokenFile, *, model: str | None = None) -> bytes:
@@ -109,21 +108,23 @@ def to_dq(contents: TokenFile, *, model: str | None = None) -> bytes:
         contents.tokens.validate(entropy.ladder)
     except ValueError as error:
         raise TokenFileError(str(error)) from error
-    return bitstream.write(contents.tokens, entropy, grey=contents.grey)
+    return bitstream.write(contents.tokens, entropy, frame=contents.frame)
 
 
 def pack(contents: TokenFile) -> bytes:
     """Bytes of the .npz file, equal for equal contents."""
-    tokens, ladder = contents.tokens, contents.ladder
+    tokens, ladder, frame = contents.tokens, contents.ladder, contents.frame
     arrays = {
         "width": np.int64(tokens.width),
         "height": np.int64(tokens.height),
-        "grey": np.bool_(contents.grey),
+        "grey": np.bool_(frame.grey),
         "fingerprint": np.array(contents.fingerprint.hex()),
         "factors": np.array(ladder.factors, np.int64),
         "codebook_sizes": np.array(ladder.codebook_sizes, np.int64),
         "levels": tokens.levels,
     }
+    if frame.scale != WHOLE:
+        arrays |= {"scale": np.int64(frame.scale), "delivered": np.array([frame.width, frame.height], np.int64)}
     arrays |= {f"codes_{step}": codes for step, codes in enumerate(tokens.codes)}
     arrays |= {f"codebook_{step}": book for step, book in enumerate(contents.codebooks)}
     buffer = io.BytesIO()
@@ -158,14 +159,31 @@ def unpack(data: bytes, *, max_pixels: int = MAX_PIXELS) -> TokenFile:
             tokens.validate(ladder)
         except ValueError as error:
             raise TokenFileError(str(error)) from error
-        grey = _has(archive, "grey") and bool(_array(archive, "grey", (), np.bool_))
-        return TokenFile(tokens, ladder, _fingerprint(archive), grey, _codebooks(archive, ladder))
+        frame = _frame(archive, tokens, max_pixels)
+        return TokenFile(tokens, ladder, _fingerprint(archive), frame, _codebooks(archive, ladder))
 
 
-def _contents(tokens: Tokens, model: Model, grey: bool, vectors: bool) -> TokenFile:
+def _frame(archive: zipfile.ZipFile, tokens: Tokens, max_pixels: int) -> Frame:
+    grey = _has(archive, "grey") and bool(_array(archive, "grey", (), np.bool_))
+    if not _has(archive, "scale"):
+        return Frame.of(tokens, grey)
+    scale = int(_array(archive, "scale", (), np.integer))
+    width, height = _array(archive, "delivered", (2,), np.integer).tolist()
+    if not (1 <= scale <= WHOLE and 1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
+        raise TokenFileError(f"scale {scale} or delivered size {width}x{height} is outside 1..{WHOLE}, 1..{MAX_SIDE}")
+    frame = Frame(width, height, grey, scale)
+    if width * height > max_pixels:
+        raise LimitError(f"{width}x{height} pixels are over the limit of {max_pixels}")
+    if frame.coded != (tokens.width, tokens.height):
+        raise TokenFileError(f"{width}x{height} pixels at {scale} / {WHOLE} are {frame.coded[0]}x{frame.coded[1]}, not "
+                             f"{tokens.width}x{tokens.height}")
+    return frame
+
+
+def _contents(tokens: Tokens, model: Model, frame: Frame, vectors: bool) -> TokenFile:
     ladder = model.entropy.ladder
     books = _codebooks_of(model.vae.quantizer, len(ladder)) if vectors else ()
-    return TokenFile(tokens, ladder, model.fingerprint, grey, books)
+    return TokenFile(tokens, ladder, model.fingerprint, frame, books)
 
 
 def _codebooks_of(quantizer: LadderQuantizer | ExclusiveQuantizer, steps: int) -> tuple[np.ndarray, ...]:

@@ -82,10 +82,10 @@ def test_an_estimate_that_is_off_is_made_up_in_the_last_step():
         assert np.array_equal(np.minimum(levels, 2), np.minimum(seen[1], 2))
 
 
-def test_out_of_reach_names_the_range():
+def test_out_of_reach_names_the_nearest():
     plan = plan_of(analysis(4, 4))
-    for target in (1, 10**6):
-        with pytest.raises(RateError, match=r"the model gives \d+ to \d+ bytes"):
+    for target, end in ((1, "smallest"), (10**6, "largest")):
+        with pytest.raises(RateError, match=rf"its {end} file has \d+"):
             rate.levels_for_size(plan, target, sizer(plan))
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 import dqcodec
 from dqcodec import codec, token_files
-from dqcodec.bitstream import Ladder, Tokens
+from dqcodec.bitstream import Frame, Ladder, Tokens
 from dqcodec.errors import DqError, FormatError, LimitError, TokenFileError, UnknownModelError
 from dqcodec.token_files import TokenFile
 from tests.bitstream.samples import SIZES, ladders, random_tokens, same
@@ -43,8 +43,8 @@ def npz(**changes) -> bytes:
 
 
 def packed_default() -> bytes:
-    model = dqcodec.load()
-    return token_files.pack(TokenFile(default_tokens(), default_ladder(), model.fingerprint))
+    tokens = default_tokens()
+    return token_files.pack(TokenFile(tokens, default_ladder(), dqcodec.load().fingerprint, Frame.of(tokens)))
 
 
 @pytest.fixture
@@ -54,25 +54,30 @@ def picture(tmp_path):
 
 
 @settings(max_examples=60, deadline=None)
-@given(ladders(), SIZES, SIZES, st.integers(0, 5), st.integers(0, 2**32), st.booleans())
-def test_npz_keeps_any_tokens(ladder, width, height, top, seed, grey):
-    tokens = random_tokens(np.random.default_rng(seed), width, height, ladder, min(top, len(ladder) - 1))
-    data = token_files.pack(TokenFile(tokens, ladder, b"\0\xffab", grey))
+@given(ladders(), SIZES, SIZES, st.integers(1, 256), st.integers(0, 5), st.integers(0, 2**32), st.booleans())
+def test_npz_keeps_any_tokens(ladder, width, height, scale, top, seed, grey):
+    frame = Frame(width, height, grey, scale)
+    tokens = random_tokens(np.random.default_rng(seed), *frame.coded, ladder, min(top, len(ladder) - 1))
+    data = token_files.pack(TokenFile(tokens, ladder, b"\0\xffab", frame))
     read = token_files.unpack(data)
-    assert same(read.tokens, tokens) and (read.ladder, read.fingerprint, read.grey) == (ladder, b"\0\xffab", grey)
+    assert same(read.tokens, tokens) and (read.ladder, read.fingerprint) == (ladder, b"\0\xffab")
+    assert read.frame == frame
     assert read.codebooks == () and all(grid.dtype == np.int32 for grid in read.tokens.codes)
     assert data == token_files.pack(read)
 
 
 @pytest.mark.parametrize("width, height, top", [(1, 1, 0), (16, 16, 2), (130, 90, 2), (97, 31, 1), (300, 5, 2)])
-@pytest.mark.parametrize("grey", [False, True])
-def test_dq_to_npz_to_dq_is_the_same_file(width, height, top, grey):
-    contents = TokenFile(default_tokens(width, height, top), default_ladder(), dqcodec.load().fingerprint, grey)
+@pytest.mark.parametrize("grey, scale", [(False, 256), (True, 171)])
+def test_dq_to_npz_to_dq_is_the_same_file(width, height, top, grey, scale):
+    frame = Frame(width, height, grey, scale)
+    tokens = default_tokens(*frame.coded, top)
+    contents = TokenFile(tokens, default_ladder(), dqcodec.load().fingerprint, frame)
     data = token_files.to_dq(contents)
     there = token_files.unpack(token_files.pack(token_files.from_dq(data)))
-    assert same(there.tokens, contents.tokens) and there.grey == grey
+    assert same(there.tokens, contents.tokens) and there.frame == frame
     assert token_files.to_dq(there) == data
-    assert dqcodec.decompress(data).mode == ("L" if grey else "RGB")
+    image = dqcodec.decompress(data)
+    assert image.mode == ("L" if grey else "RGB") and image.size == (width, height)
 
 
 def test_command_there_and_back(photo, tmp_path):
@@ -96,7 +101,7 @@ def test_command_there_and_back(photo, tmp_path):
 def test_pipes(picture):
     there = dq("tokens", "-", "--quality", 70, stdin=picture.read_bytes())
     back = dq("tokens", "-", stdin=there.stdout)
-    assert back.stdout == dqcodec.compress(Image.open(picture), quality=70)
+    assert back.stdout == dqcodec.compress(Image.open(picture), quality=70, scale=1)
     assert dq("tokens", "-", stdin=back.stdout).stdout == there.stdout
 
 
@@ -105,14 +110,14 @@ def test_what_tokens_do_not_carry_is_said(picture, tmp_path):
     rgba = image.copy()
     rgba.putalpha(image.convert("L"))
     rgba.save(tmp_path / "a.png")
-    data = dqcodec.compress(rgba, quality=30)
+    data = dqcodec.compress(rgba, quality=30, scale=1)
     (tmp_path / "b.dq").write_bytes(data)
     for name in ("a.png", "b.dq"):
         done = dq("tokens", tmp_path / name, "--quality", 30) if name == "a.png" else dq("tokens", tmp_path / name)
         assert done.returncode == 0 and b"do not carry alpha" in done.stderr
     first, second = (token_files.load(tmp_path / name) for name in ("a.npz", "b.npz"))
     assert same(first.tokens, second.tokens)
-    assert token_files.to_dq(second) == dqcodec.compress(image, quality=30)
+    assert token_files.to_dq(second) == dqcodec.compress(image, quality=30, scale=1)
 
 
 BAD = {
@@ -137,6 +142,10 @@ BAD = {
     "hex": ({"fingerprint": np.array("xyz")}, "hex digits"),
     "book_shape": ({"codebook_0": np.zeros((4, 4), np.float32)}, r"must be float32 \(1024, n\)"),
     "grey": ({"grey": np.int64(1)}, "must be bool"),
+    "scale": ({"scale": np.int64(257), "delivered": np.array([130, 90])}, "outside 1..256"),
+    "scale_alone": ({"scale": np.int64(171)}, "delivered is missing"),
+    "delivered": ({"scale": np.int64(171), "delivered": np.array([130, 90])}, "are 87x60, not 130x90"),
+    "delivered_huge": ({"scale": np.int64(1), "delivered": np.array([33280, 23040])}, "limit"),
 }
 
 

@@ -1,6 +1,7 @@
 """The .dq format (docs/FORMAT.md): tokens to bytes and back, with any CodeModel."""
 
 from dqcodec.bitstream.code_model import CodeModel, Known, MapModel
+from dqcodec.bitstream.frame import WHOLE, Frame
 from dqcodec.bitstream.frequencies import quantise_counts
 from dqcodec.bitstream.header import Header
 from dqcodec.bitstream.layout import Layout, inspect
@@ -12,8 +13,10 @@ from dqcodec.bitstream.writer import Writer, write
 
 __all__ = [
     "ABSENT",
+    "WHOLE",
     "CodeModel",
     "Extra",
+    "Frame",
     "Header",
     "Known",
     "Ladder",

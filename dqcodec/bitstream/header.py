@@ -2,9 +2,10 @@
 
     signature    4   9D 44 51 0A
     version      1   major << 4 | minor
-    flags        1   bits 0-3 number of step sections, bit 4 grey output, bits 5-7 zero
+    flags        1   bits 0-3 number of step sections, bit 4 grey output, bit 5 a scale follows, bits 6-7 zero
     width        1-5 varint
     height       1-5 varint
+    scale        0-1 256ths of width and height at which the picture is coded, 1..255; only with bit 5
     fingerprint  4   of the model's codebooks and prior
     check        2   low 16 bits of the CRC-32 of all bytes before it, little-endian
 
@@ -18,26 +19,30 @@ import zlib
 from dataclasses import dataclass
 
 from dqcodec.bitstream import varint
+from dqcodec.bitstream.frame import WHOLE, Frame
 from dqcodec.errors import ChecksumError, FormatError, SignatureError, TruncatedError, VersionError
 
 SIGNATURE = b"\x9dDQ\n"
 MAJOR, MINOR = 1, 0
+SCALED_MINOR = 1  # of files with a scale, which readers of 1.0 refuse by its flag
 MAX_STEPS = 15
 MAX_SIDE = 2**31 - 1
 FINGERPRINT_BYTES = 4
 
 _STEPS_MASK = 0x0F
 _GREY = 0x10
+_SCALED = 0x20
 
 
 @dataclass(frozen=True)
 class Header:
     """Fields of the header.
 
-    width, height: image size in pixels, 1..2**31-1.
+    width, height: size in pixels of the picture as it is delivered, 1..2**31-1.
     fingerprint: 4 bytes that name the model whose codebooks and prior the file needs.
     steps: number of step sections in the complete file, 1..15.
     grey: the decoded picture is to be delivered as one grey channel.
+    scale: 256ths of its size at which it is coded, 1..256.
     version: (major, minor) as stored.
     """
 
@@ -46,6 +51,7 @@ class Header:
     fingerprint: bytes
     steps: int
     grey: bool = False
+    scale: int = WHOLE
     version: tuple[int, int] = (MAJOR, MINOR)
 
     def __post_init__(self):
@@ -55,6 +61,12 @@ class Header:
             raise ValueError(f"{self.steps} step sections; the format holds 1..{MAX_STEPS}")
         if len(self.fingerprint) != FINGERPRINT_BYTES:
             raise ValueError(f"a fingerprint has {FINGERPRINT_BYTES} bytes, not {len(self.fingerprint)}")
+        _ = self.frame  # which checks the scale
+
+    @property
+    def frame(self) -> Frame:
+        """How the picture is delivered."""
+        return Frame(self.width, self.height, self.grey, self.scale)
 
 
 def check_of(header_bytes: bytes) -> bytes:
@@ -65,9 +77,11 @@ def check_of(header_bytes: bytes) -> bytes:
 def pack(header: Header) -> bytes:
     """Bytes of `header`."""
     major, minor = header.version
-    flags = header.steps | (_GREY if header.grey else 0)
+    scaled = header.scale < WHOLE
+    flags = header.steps | (_GREY if header.grey else 0) | (_SCALED if scaled else 0)
     body = SIGNATURE + bytes([major << 4 | minor, flags])
-    body += varint.encode(header.width) + varint.encode(header.height) + header.fingerprint
+    body += varint.encode(header.width) + varint.encode(header.height)
+    body += bytes([header.scale] if scaled else []) + header.fingerprint
     return body + check_of(body)
 
 
@@ -99,18 +113,23 @@ def parse(data: bytes) -> tuple[Header, int]:
         )
     width, end = varint.decode(data, 6, "image width")
     height, end = varint.decode(data, end, "image height")
-    check_at = end + FINGERPRINT_BYTES
+    scaled = bool(data[5] & _SCALED)
+    mark_at = end + scaled
+    check_at = mark_at + FINGERPRINT_BYTES
     if len(data) < check_at + 2:
         raise TruncatedError("the file ends within its header", len(data))
+    flags = data[5]
+    if flags & ~(_STEPS_MASK | _GREY | _SCALED):  # what they bring along may move the check
+        raise VersionError(f"flags {flags:#04x} need a newer dqcodec, or the header is damaged", 5)
     if bytes(data[check_at : check_at + 2]) != check_of(bytes(data[:check_at])):
         raise ChecksumError("the header is damaged: its checksum differs", check_at)
-    flags = data[5]
-    if flags & ~(_STEPS_MASK | _GREY):
-        raise VersionError(f"flags {flags:#04x} need a newer dqcodec", 5)
     if not flags & _STEPS_MASK:
         raise FormatError("the header announces no step sections", 5)
     if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
         raise FormatError(f"image size {width}x{height} is outside 1..{MAX_SIDE}", 6)
-    fingerprint = bytes(data[end:check_at])
-    header = Header(width, height, fingerprint, flags & _STEPS_MASK, bool(flags & _GREY), (major, minor))
+    scale = data[end] if scaled else WHOLE
+    if not scale:
+        raise FormatError("the picture's scale is 0", end)
+    fingerprint = bytes(data[mark_at:check_at])
+    header = Header(width, height, fingerprint, flags & _STEPS_MASK, bool(flags & _GREY), scale, (major, minor))
     return header, check_at + 2

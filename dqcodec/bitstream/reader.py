@@ -122,7 +122,7 @@ def _check_model(header: Header, model: CodeModel, max_pixels: int) -> None:
     if header.steps > len(ladder):
         raise FormatError(f"the file has {header.steps} steps, its model's ladder {len(ladder)}", 5)
     # One pixel wide images cost a whole region for every 16 pixels.
-    rows, cols = ladder.grid(header.width, header.height)
+    rows, cols = ladder.grid(*header.frame.coded)
     if rows * cols * ladder.region**2 > 2 * max(max_pixels, _SMALL_GRID):
         raise LimitError(
             f"an image of {header.width}x{header.height} needs {rows}x{cols} regions, more than twice "
@@ -134,7 +134,7 @@ def _check_model(header: Header, model: CodeModel, max_pixels: int) -> None:
 def _decode(
     header: Header, model: CodeModel, steps: list[Section], problem: str | None, partial: bool
 ) -> tuple[Known, int, str | None]:
-    known = Known.nothing(header.width, header.height, model.ladder)
+    known = Known.nothing(*header.frame.coded, model.ladder)
     maps = model.map_model()
     for step, section in enumerate(steps):
         before = known.levels.copy()

@@ -11,6 +11,7 @@ import numpy as np
 from dqcodec.bitstream import header as headers
 from dqcodec.bitstream import sections
 from dqcodec.bitstream.code_model import CodeModel, Known, MapModel
+from dqcodec.bitstream.frame import WHOLE, Frame
 from dqcodec.bitstream.range_coder import SymbolEncoder
 from dqcodec.bitstream.sections import EXTRA_TYPES, Extra
 from dqcodec.bitstream.step_coder import code_step
@@ -18,15 +19,15 @@ from dqcodec.bitstream.tokens import Tokens
 
 
 def write(
-    tokens: Tokens, code_model: CodeModel, *, extras: Sequence[Extra] = (), grey: bool = False
+    tokens: Tokens, code_model: CodeModel, *, extras: Sequence[Extra] = (), frame: Frame | None = None
 ) -> bytes:
     """The .dq file of `tokens`, equal for equal input.
 
     tokens: must fit code_model.ladder. extras: at most one of each kind; written in the order ICC,
-    alpha, EXIF, XMP, all before the first step. grey: the picture is to be delivered as one channel.
-    Raises ValueError if tokens, extras or the model break the format's rules.
+    alpha, EXIF, XMP, all before the first step. frame: how the picture is delivered; default: as the tokens code it.
+    Raises ValueError if tokens, extras, frame or the model break the format's rules.
     """
-    return Writer(code_model, extras=extras, grey=grey).write(tokens)
+    return Writer(code_model, extras=extras, frame=frame).write(tokens)
 
 
 @dataclass(frozen=True)
@@ -41,14 +42,14 @@ class _Written:
 class Writer:
     """Writes files of one image after another, for a search: steps that are as in the last file are not coded again.
 
-    code_model, extras, grey: as in `write`. Raises ValueError if extras break the format's rules.
+    code_model, extras, frame: as in `write`. Raises ValueError if extras break the format's rules.
     """
 
-    def __init__(self, code_model: CodeModel, *, extras: Sequence[Extra] = (), grey: bool = False):
+    def __init__(self, code_model: CodeModel, *, extras: Sequence[Extra] = (), frame: Frame | None = None):
         kinds = [extra.kind for extra in extras]
         if len(set(kinds)) != len(kinds):
             raise ValueError(f"a file holds one extra of each kind, not {kinds}")
-        self.model, self.grey = code_model, grey
+        self.model, self.frame = code_model, frame
         self._extras = b"".join(sections.pack(EXTRA_TYPES[extra.kind], extra.data)
                                 for extra in sorted(extras, key=lambda extra: list(EXTRA_TYPES).index(extra.kind)))
         self._written: list[_Written] = []
@@ -57,6 +58,9 @@ class Writer:
         """The file of `tokens`, whatever was written before. Raises ValueError if they break the format's rules."""
         ladder = self.model.ladder
         tokens.validate(ladder)
+        frame = self.frame or Frame.of(tokens)
+        if frame.coded != (tokens.width, tokens.height):
+            raise ValueError(f"{frame} has tokens of {frame.coded}, not of {tokens.width}x{tokens.height} pixels")
         steps = int(tokens.levels.max()) + 1
         self._forget_what_differs(tokens)
         done = self._written[:steps]
@@ -70,7 +74,9 @@ class Writer:
                 # Nothing follows the ladder's last step, so what the model keeps is not wanted after it.
                 kept = known.fork(tokens) if step + 1 < len(ladder) else replace(known, scratch=None)
                 self._written.append(_Written(section, kept, copy(maps)))
-        header = headers.Header(tokens.width, tokens.height, self.model.fingerprint, steps, self.grey)
+        minor = headers.MINOR if frame.scale == WHOLE else headers.SCALED_MINOR
+        header = headers.Header(frame.width, frame.height, self.model.fingerprint, steps, frame.grey, frame.scale,
+                                (headers.MAJOR, minor))
         return b"".join([headers.pack(header), self._extras, *parts])
 
     def _forget_what_differs(self, tokens: Tokens) -> None:

@@ -91,10 +91,14 @@ def decode(data: bytes, factors, region: int, tables) -> dict:
     steps, grey = data[5] & 15, bool(data[5] & 16)
     width, offset = varint(data, 6)
     height, offset = varint(data, offset)
+    scale = 256
+    if data[5] & 32:
+        scale, offset = data[offset], offset + 1
+    coded_width, coded_height = (max(1, (side * scale + 128) // 256) for side in (width, height))
     fingerprint = data[offset : offset + 4].hex()
     offset += 6
     assert int.from_bytes(data[offset - 2 : offset], "little") == zlib.crc32(data[: offset - 2]) & 0xFFFF
-    rows, cols = -(-height // region), -(-width // region)
+    rows, cols = -(-coded_height // region), -(-coded_width // region)
     levels = [[0] * cols for _ in range(rows)]
     codes = [[[-1] * (cols * (region // f)) for _ in range(rows * (region // f))] for f in factors]
     counts, extras, step = starting_counts(), {}, 0
@@ -124,6 +128,6 @@ def decode(data: bytes, factors, region: int, tables) -> dict:
         offset = end + 4
     assert offset == len(data)
     return {
-        "width": width, "height": height, "grey": grey, "fingerprint": fingerprint,
+        "width": width, "height": height, "grey": grey, "fingerprint": fingerprint, "scale": scale,
         "extras": extras, "levels": levels, "codes": codes,
     }  # fmt: skip

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dqcodec.bitstream import Extra, Ladder, StaticTables, Tokens, read, write
+from dqcodec.bitstream import WHOLE, Extra, Frame, Ladder, StaticTables, Tokens, read, write
 from tests.bitstream import reference_decoder
 from tests.bitstream.samples import VECTORS, finder, load_vector_maker, same
 
@@ -27,7 +27,11 @@ def model_of(expected: dict) -> StaticTables:
 
 def tokens_of(expected: dict) -> Tokens:
     codes = tuple(np.array(grid, np.int32) for grid in expected["codes"])
-    return Tokens(expected["width"], expected["height"], np.array(expected["levels"], np.uint8), codes)
+    return Tokens(*frame_of(expected).coded, np.array(expected["levels"], np.uint8), codes)
+
+
+def frame_of(expected: dict) -> Frame:
+    return Frame(expected["width"], expected["height"], expected["grey"], expected.get("scale", WHOLE))
 
 
 def test_every_case_has_its_golden_file():
@@ -39,7 +43,7 @@ def test_golden_bytes_decode_to_the_pinned_tokens(name):
     data, expected = load(name)
     parsed = read(data, finder(model_of(expected)))
     assert same(parsed.tokens, tokens_of(expected))
-    assert parsed.header.grey == expected["grey"] and parsed.problem is None
+    assert parsed.header.frame == frame_of(expected) and parsed.problem is None
     assert {extra.kind: extra.data.hex() for extra in parsed.extras} == expected["extras"]
 
 
@@ -47,7 +51,7 @@ def test_golden_bytes_decode_to_the_pinned_tokens(name):
 def test_writer_still_writes_the_golden_bytes(name):
     data, expected = load(name)
     extras = [Extra(kind, bytes.fromhex(text)) for kind, text in expected["extras"].items()]
-    written = write(tokens_of(expected), model_of(expected), extras=extras, grey=expected["grey"])
+    written = write(tokens_of(expected), model_of(expected), extras=extras, frame=frame_of(expected))
     assert written == data
 
 
@@ -55,7 +59,7 @@ def test_writer_still_writes_the_golden_bytes(name):
 def test_a_decoder_written_from_the_specification_reads_golden_files(name):
     data, expected = load(name)
     decoded = reference_decoder.decode(data, expected["factors"], expected["region"], expected["tables"])
-    assert decoded == {key: expected[key] for key in decoded}
+    assert decoded == {key: {"scale": WHOLE, **expected}[key] for key in decoded}
 
 
 @pytest.mark.parametrize("name", sorted(load_vector_maker().CASES))

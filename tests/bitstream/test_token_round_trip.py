@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from dqcodec.bitstream import (
     ABSENT,
     Extra,
+    Frame,
     Known,
     Ladder,
     StaticTables,
@@ -24,21 +25,22 @@ from tests.bitstream.samples import SIZES, finder, ladders, random_model, random
 
 
 @settings(deadline=None, max_examples=150)
-@given(ladders(), SIZES, SIZES, st.integers(0, 2**32 - 1), st.data())
-def test_tokens_survive_the_round_trip(ladder, width, height, seed, data):
+@given(ladders(), SIZES, SIZES, st.integers(1, 256), st.integers(0, 2**32 - 1), st.data())
+def test_tokens_survive_the_round_trip(ladder, width, height, scale, seed, data):
     rng = np.random.default_rng(seed)
     model = random_model(rng, ladder)
     top = data.draw(st.integers(0, len(ladder) - 1))
-    tokens = random_tokens(rng, width, height, ladder, top)
-    blob = write(tokens, model, grey=bool(seed % 2))
+    frame = Frame(width, height, bool(seed % 2), scale)
+    tokens = random_tokens(rng, *frame.coded, ladder, top)
+    blob = write(tokens, model, frame=frame)
     parsed = read(blob, finder(model))
     assert same(parsed.tokens, tokens)
-    assert parsed.header.grey == bool(seed % 2) and parsed.problem is None
+    assert parsed.header.frame == frame and parsed.problem is None
     assert parsed.steps_in_file == parsed.steps_read == tokens.levels.max() + 1
     upto = data.draw(st.integers(0, len(ladder)))
     coarser = read(blob, finder(model), upto_step=upto)
     assert same(coarser.tokens, tokens.upto(ladder, upto))
-    assert write(parsed.tokens, model, grey=parsed.header.grey) == blob
+    assert write(parsed.tokens, model, frame=parsed.header.frame) == blob
 
 
 def test_extras_survive_and_keep_one_order():

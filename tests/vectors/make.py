@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dqcodec.bitstream import Extra, Ladder, StaticTables, Tokens, quantise_counts, write
+from dqcodec.bitstream import WHOLE, Extra, Frame, Ladder, StaticTables, Tokens, quantise_counts, write
 
 HERE = Path(__file__).parent
 
@@ -56,14 +56,15 @@ def make_codes(levels: np.ndarray, ladder: Ladder, generator: Generator) -> tupl
     return tuple(codes)
 
 
-def make_case(seed, width, height, ladder, top, *, grey=False, extras=()):
+def make_case(seed, width, height, ladder, top, *, grey=False, scale=WHOLE, extras=()):
     """(model, tokens, write options) of one golden file."""
+    frame = Frame(width, height, grey, scale)
     generator = Generator(seed)
     tables = make_tables(ladder, generator)
-    levels = make_levels(*ladder.grid(width, height), top, generator)
-    tokens = Tokens(width, height, levels, make_codes(levels, ladder, generator))
+    levels = make_levels(*ladder.grid(*frame.coded), top, generator)
+    tokens = Tokens(*frame.coded, levels, make_codes(levels, ladder, generator))
     model = StaticTables(ladder, bytes.fromhex(f"{seed:08x}"), tables)
-    return model, tokens, {"grey": grey, "extras": tuple(extras)}
+    return model, tokens, {"frame": frame, "extras": tuple(extras)}
 
 
 def worked_example():
@@ -73,7 +74,7 @@ def worked_example():
     model = StaticTables(ladder, bytes.fromhex("c0dec0de"), tables)
     levels = np.array([[0, 1, 0], [0, 1, 1]], np.uint8)
     tokens = Tokens(40, 20, levels, make_codes(levels, ladder, Generator(1)))
-    return model, tokens, {"grey": False, "extras": ()}
+    return model, tokens, {"frame": Frame.of(tokens), "extras": ()}
 
 
 EXTRAS = (
@@ -90,21 +91,24 @@ CASES = {
         4, 61, 83, Ladder((32, 16, 8), (100, 7, 1), region=32), 2, grey=True, extras=EXTRAS
     ),
     "lower_steps_only": lambda: make_case(5, 128, 96, Ladder((16, 16, 8, 4), (64, 64, 64, 64)), 1),
+    "scaled": lambda: make_case(7, 301, 187, Ladder((16, 8, 4), (64, 32, 256)), 2, scale=171),
     "wide_strip": lambda: make_case(6, 1009, 3, Ladder((16, 8), (4096, 2)), 1),
 }
 
 
 def describe(model: StaticTables, tokens: Tokens, options: dict) -> dict:
     """What the JSON file holds."""
+    frame = options["frame"]
     return {
         "factors": model.ladder.factors,
         "codebook_sizes": model.ladder.codebook_sizes,
         "region": model.ladder.region,
         "fingerprint": model.fingerprint.hex(),
         "tables": [table.tolist() for table in model.tables],
-        "width": tokens.width,
-        "height": tokens.height,
-        "grey": options["grey"],
+        "width": frame.width,
+        "height": frame.height,
+        "grey": frame.grey,
+        **({"scale": frame.scale} if frame.scale != WHOLE else {}),
         "extras": {extra.kind: extra.data.hex() for extra in options["extras"]},
         "levels": tokens.levels.tolist(),
         "codes": [codes.tolist() for codes in tokens.codes],

@@ -1,0 +1,112 @@
+"""From a picture to a file: analysis, correction, rate."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from dqcodec import bitstream, feedback, networks, rate, reduction
+from dqcodec.bitstream import WHOLE, Extra, Frame
+from dqcodec.effort import thorough_plan
+from dqcodec.errors import OutOfReachError
+from dqcodec.images import Picture
+from dqcodec.networks import Analysis
+from dqcodec.weights.model_file import Model
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a file shall be.
+
+    size: its bytes, or None. quality: 1..100, where there is no size. scale: 256ths of the picture's size at which it
+    is coded, or None to choose. thorough: choose regions by real costs and decodes.
+    """
+
+    size: int | None
+    quality: int
+    scale: int | None = None
+    thorough: bool = False
+
+
+def file_of(model: Model, picture: Picture, extras: Sequence[Extra], wanted: Wanted, device: torch.device) -> bytes:
+    """The .dq file of a picture; raises OutOfReachError if there is none of the wanted size."""
+    whole = _Encoder(model, picture, extras, wanted, device)
+    scale = reduction.chosen(picture.pixels, whole.shown) if wanted.scale is None else wanted.scale
+    encoder = whole if scale == WHOLE else whole.at(scale)
+    try:
+        return encoder.file()
+    except OutOfReachError as error:
+        if wanted.scale is not None:
+            raise
+        problem = error
+    for other in reduction.others(whole.frame, scale, smaller=problem.nearest > problem.target):
+        try:
+            return whole.at(other).file()
+        except OutOfReachError as error:
+            problem = error
+    raise problem
+
+
+class _Encoder:
+    """Files of one picture, coded at one scale.
+
+    about: bytes of the file, roughly, where the quality that is wanted stands for them.
+    """
+
+    def __init__(self, model: Model, picture: Picture, extras: Sequence[Extra], wanted: Wanted, device: torch.device,
+                 scale: int = WHOLE, about: int | None = None):
+        height, width = picture.pixels.shape[:2]
+        self._source = model, picture, extras, wanted, device
+        self._about = about if wanted.size is None else wanted.size
+        self.frame = Frame(width, height, picture.grey, scale)
+        self.pixels = reduction.reduced(picture.pixels, self.frame)
+        self._analysis = networks.analyse(model.vae, self.pixels, device)
+        self._levels = self._levels_about(self._planned(self._analysis))
+
+    def at(self, scale: int) -> _Encoder:
+        """The same at another scale. A quality is that of the file of this one's bytes."""
+        about = self._about
+        if about is None:
+            about = int(rate.bytes_for_quality(self._planned(self._analysis), self._source[3].quality))
+        return _Encoder(*self._source, scale, about)
+
+    @functools.cached_property
+    def shown(self) -> np.ndarray:
+        """Pixels (H, W, 3) uint8 of about the file before its codes are corrected, not enlarged."""
+        model, *_, device = self._source
+        return networks.synthesise(model.vae, rate.tokens_at(self._analysis, self._levels), device)
+
+    def file(self) -> bytes:
+        """The file; raises OutOfReachError if there is none of the wanted size."""
+        model, _, extras, wanted, device = self._source
+        rounds, gain = feedback.BEST if wanted.thorough else feedback.FAST
+        found = feedback.corrected(model.vae, self._analysis, self._levels, device, rounds, gain, self.shown)
+        # Codes answer the levels they were decoded at, so a thorough plan is wanted here too, not the quick plan's.
+        plan = self._planned(found)
+        writer = bitstream.Writer(model.entropy, extras=extras, frame=self.frame)
+        written: dict[bytes, bytes] = {}  # the search has written the file that it settles on
+
+        def write(levels: np.ndarray) -> bytes:
+            key = levels.tobytes()
+            if key not in written:
+                written[key] = writer.write(plan.tokens(levels))
+            return written[key]
+
+        if wanted.size is None:
+            return write(self._levels_about(plan))
+        return write(rate.levels_for_size(plan, wanted.size, lambda levels: len(write(levels))))
+
+    def _levels_about(self, plan: rate.Plan) -> np.ndarray:
+        if self._about is None:
+            return rate.levels_for_quality(plan, self._source[3].quality)
+        return rate.levels_near(plan, self._about)
+
+    def _planned(self, analysis: Analysis) -> rate.Plan:
+        model, _, _, wanted, device = self._source
+        if wanted.thorough:
+            return thorough_plan(model, analysis, self.pixels, device)
+        return rate.plan(analysis, rate.table_costs(analysis, model.tables, model.cost_ratio))

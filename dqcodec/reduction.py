@@ -1,0 +1,69 @@
+"""Pictures coded at less than their size.
+
+A photograph that is soft at its own size, as most are that come straight from a camera, has little to lose by being
+reduced before it is coded, and a reader enlarges it again: each code then says something of more pixels, and the
+networks see pictures as sharp as those that they were trained with. The same is known of block codecs at low rates
+(Lin & Dong 2006, "Adaptive downsampling to improve image compression at low bit rates"), and of AV1's superres.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from PIL import Image
+
+from dqcodec.bitstream import WHOLE, Frame
+
+# Scales in 256ths, and the most that reducing to them may lose, as a share of the squared error of luma that coding at
+# the whole size makes: chosen on validation pictures as they are and enlarged (docs/experiments.md, section 2).
+SHARES = {205: 0.013, 171: 0.028, 128: 0.05}
+# Those that are tried as well where no file of the picture would be small enough.
+SMALLEST = (91, 64)
+LEAST_SIDE = 64  # pixels: below that the regions that stand over the edges eat the gain
+
+
+def reduced(pixels: np.ndarray, frame: Frame) -> np.ndarray:
+    """Pixels (H, W, 3) uint8 of the picture that is coded."""
+    return _resized(pixels, frame.coded)
+
+
+def enlarged(pixels: np.ndarray, frame: Frame) -> np.ndarray:
+    """Pixels (H, W, 3) uint8 of the picture that is delivered."""
+    return _resized(pixels, (frame.width, frame.height))
+
+
+def chosen(pixels: np.ndarray, shown: np.ndarray) -> int:
+    """The scale in 256ths at which pixels (H, W, 3) uint8 are best coded, given what coding at their own size shows."""
+    luma = Image.fromarray(pixels).convert("L")
+    error = _squared_error(luma, Image.fromarray(shown).convert("L"))
+    best = WHOLE
+    for scale, share in SHARES.items():
+        frame = Frame(*luma.size, scale=scale)
+        if not _large_enough(frame):
+            break
+        back = luma.resize(frame.coded, Image.Resampling.LANCZOS).resize(luma.size, Image.Resampling.LANCZOS)
+        if _squared_error(luma, back) <= share * error:
+            best = scale
+    return best
+
+
+def others(frame: Frame, scale: int, smaller: bool) -> list[int]:
+    """The scales to try next where `scale` gives no file of the wanted bytes, nearest first: those for a smaller file,
+    or for a larger one."""
+    ladder = [s for s in (WHOLE, *SHARES, *SMALLEST) if s == WHOLE or _large_enough(replace(frame, scale=s))]
+    return [s for s in ladder if s < scale] if smaller else [s for s in reversed(ladder) if s > scale]
+
+
+def _large_enough(frame: Frame) -> bool:
+    return min(frame.coded) >= LEAST_SIDE
+
+
+def _resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    if pixels.shape[1::-1] == size:
+        return pixels
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
+
+
+def _squared_error(a: Image.Image, b: Image.Image) -> float:
+    return float(np.square(np.subtract(a, b, dtype=np.float32)).mean())

@@ -1,0 +1,118 @@
+"""Pictures that are coded at less than their size."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import dqcodec
+from dqcodec import bitstream, codec, reduction
+from dqcodec.bitstream import WHOLE, Frame
+from dqcodec.errors import DqError, RateError
+from tests.test_cli import dq
+
+LANCZOS = Image.Resampling.LANCZOS
+
+
+@pytest.fixture(scope="module")
+def soft(photo):
+    """A photograph at twice its size, as from a camera that sees no more than half of its pixels."""
+    return photo.resize((2 * photo.width - 1, 2 * photo.height - 1), LANCZOS)
+
+
+def scale_of(data: bytes) -> int:
+    return bitstream.inspect(data).header.scale
+
+
+def error(image: Image.Image, data: bytes) -> float:
+    return np.square(np.asarray(image, float) - np.asarray(dqcodec.decompress(data), float)).mean()
+
+
+def test_what_has_nothing_to_lose_is_reduced_and_what_has_is_not(photo, soft):
+    rng = np.random.default_rng(0)
+    for image, low, high in ((soft, 0, 171), (photo, 171, WHOLE)):
+        pixels = np.asarray(image)
+        shown = np.clip(pixels + rng.normal(0, 14, pixels.shape), 0, 255).astype(np.uint8)
+        assert low < reduction.chosen(pixels, shown) <= high
+        assert reduction.chosen(pixels, pixels) == WHOLE
+    noise = rng.integers(0, 256, (300, 400, 3), np.uint8)
+    assert reduction.chosen(noise, np.full_like(noise, 128)) == WHOLE
+
+
+def test_small_pictures_stay():
+    for height, scale in ((70, WHOLE), (140, 128)):
+        flat = np.full((height, 400, 3), 90, np.uint8)
+        assert reduction.chosen(flat, flat + 9) == scale
+    assert reduction.others(Frame(400, 70), WHOLE, smaller=True) == []
+
+
+def test_other_scales_come_nearest_first():
+    frame = Frame(700, 500)
+    assert reduction.others(frame, 171, smaller=True) == [128, 91, 64]
+    assert reduction.others(frame, 171, smaller=False) == [205, WHOLE]
+
+
+def test_a_soft_photograph_looks_better_reduced_at_the_same_bytes(soft):
+    small, whole = (dqcodec.compress(soft, bpp=0.05, scale=scale) for scale in (None, 1))
+    assert scale_of(small) < WHOLE == scale_of(whole)
+    for data in (small, whole):
+        assert 0.98 * 0.05 <= 8 * len(data) / (soft.width * soft.height) <= 0.05
+    assert dqcodec.decompress(small).size == soft.size
+    assert error(soft, small) < error(soft, whole)
+
+
+def test_a_quality_stands_for_the_same_bytes_at_any_scale(soft):
+    small, whole = (dqcodec.compress(soft, quality=20, scale=scale) for scale in (0.5, 1))
+    assert scale_of(small) == 128 and 0.8 < len(small) / len(whole) < 1.25
+
+
+def test_rates_below_those_of_the_whole_size_are_met(photo):
+    with pytest.raises(RateError, match=r"smallest file has \d+, which is 0\.\d+ bpp for 0\.0150"):
+        dqcodec.compress(photo, bpp=0.015, scale=1)
+    data = dqcodec.compress(photo, bpp=0.015)
+    assert 0.98 * 0.015 <= 8 * len(data) / (photo.width * photo.height) <= 0.015
+    assert scale_of(data) < WHOLE and dqcodec.decompress(data).size == photo.size
+
+
+def test_rates_above_those_of_the_chosen_size_are_met():
+    y, x = np.mgrid[0:256, 0:256]
+    gradient = Image.fromarray(np.stack([x, y, (x + y) // 2], -1).astype(np.uint8))
+    size = max(len(dqcodec.compress(gradient, quality=100, scale=scale)) for scale in (205 / 256, 1)) - 40
+    data = dqcodec.compress(gradient, size=size)
+    assert 0.98 * size <= len(data) <= size
+
+
+@pytest.mark.parametrize("scale", [0, -1, 1.5])
+def test_scales_outside_the_range_are_refused(photo, scale):
+    with pytest.raises(DqError, match="scale"):
+        dqcodec.compress(photo, scale=scale)
+
+
+def test_alpha_and_greyness_are_of_the_whole_picture(soft):
+    image = soft.convert("LA")
+    alpha = np.add.outer(np.arange(soft.height), np.arange(soft.width)).astype(np.uint8)
+    image.putalpha(Image.fromarray(alpha))
+    back = dqcodec.decompress(dqcodec.compress(image, quality=10, scale=0.5))
+    assert back.mode == "LA" and np.array_equal(np.asarray(back.getchannel("A")), alpha)
+
+
+def test_what_is_generated_from_a_reduced_file_has_its_size(photo):
+    data = dqcodec.compress(photo, quality=30, scale=0.5)
+    ladder = dqcodec.load().entropy.ladder
+    (found,) = dqcodec.generate(1, source=data, mask=(300, 200, 100, 60))
+    assert found.image.size == photo.size and scale_of(found.to_dq()) == 128
+    before, after = codec.tokens_of(data), codec.tokens_of(found.to_dq())
+    region = ladder.region
+    changed = np.kron(before.codes[0] != after.codes[0], np.ones((region, region), bool))
+    inside = np.zeros_like(changed)
+    inside[100 // region * region : -(-130 // region) * region, 150 // region * region : 208] = True
+    assert changed.any() and not (changed & ~inside).any()
+
+
+def test_the_command_takes_and_shows_a_scale(photo, tmp_path):
+    photo.save(tmp_path / "cat.png")
+    done = dq("compress", tmp_path / "cat.png", "--scale", 0.5, "--quality", 30)
+    assert done.returncode == 0
+    info = dq("info", tmp_path / "cat.dq")
+    assert b"451x300" in info.stdout and b"coded at 226x150" in info.stdout
+    wrong = dq("compress", tmp_path / "cat.png", "--scale", 0)
+    assert wrong.returncode == 2 and b"--scale" in wrong.stderr
