@@ -45,9 +45,10 @@ def savings(model: Model, name: str, sources: list[Path]) -> list[dict]:
         plain, packed, exact, steps = [], [], True, np.zeros((3, 2))
         for source in sources:
             data = codec.compress(Image.open(source), bpp=rate, model=name, device="cpu")
-            tokens = bitstream.read(data, lambda mark: model.entropy).tokens
-            static = bitstream.write(tokens, model.tables)
-            exact &= bitstream.write(tokens, model.entropy) == data
+            parsed = bitstream.read(data, lambda mark: model.entropy)
+            tokens, frame = parsed.tokens, parsed.header.frame
+            static = bitstream.write(tokens, model.tables, frame=frame)
+            exact &= bitstream.write(tokens, model.entropy, frame=frame) == data
             exact &= same(bitstream.read(static, lambda mark: model.tables).tokens, tokens)
             plain.append(len(static))
             packed.append(len(data))

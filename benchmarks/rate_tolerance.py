@@ -28,8 +28,8 @@ def check(source: Path, packed: Path, unpacked: Path, rate: float) -> dict:
     """Facts about one picture's file."""
     data = packed.read_bytes()
     width, height = Image.open(source).size
-    model = find(bitstream.inspect(data).header.fingerprint)
-    again = bitstream.write(codec.tokens_of(data), model.entropy)
+    header = bitstream.inspect(data).header
+    again = bitstream.write(codec.tokens_of(data), find(header.fingerprint).entropy, frame=header.frame)
     bpp = 8 * len(data) / (width * height)
     share = bpp / rate
     good = 1 - TOLERANCE <= share <= 1 and again == data and Image.open(unpacked).size == (width, height)

@@ -15,11 +15,10 @@ from PIL import Image
 
 from dqcodec.bitstream import WHOLE, Frame
 
-# Scales in 256ths, and the most that reducing to them may lose, as a share of the squared error of luma that coding at
-# the whole size makes: chosen on validation pictures as they are and enlarged (docs/experiments.md, section 2).
-SHARES = {205: 0.013, 171: 0.028, 128: 0.05}
-# Those that are tried as well where no file of the picture would be small enough.
-SMALLEST = (91, 64)
+SCALES = (205, 171, 128, 91, 64)  # in 256ths
+# The most that reducing may lose, as a share of the squared error of luma that coding at the whole size makes: chosen
+# on validation pictures as they are and enlarged (docs/experiments.md, section 2).
+SHARE = 0.02
 LEAST_SIDE = 64  # pixels: below that the regions that stand over the edges eat the gain
 
 
@@ -38,20 +37,21 @@ def chosen(pixels: np.ndarray, shown: np.ndarray) -> int:
     luma = Image.fromarray(pixels).convert("L")
     error = _squared_error(luma, Image.fromarray(shown).convert("L"))
     best = WHOLE
-    for scale, share in SHARES.items():
+    for scale in SCALES:
         frame = Frame(*luma.size, scale=scale)
         if not _large_enough(frame):
             break
         back = luma.resize(frame.coded, Image.Resampling.LANCZOS).resize(luma.size, Image.Resampling.LANCZOS)
-        if _squared_error(luma, back) <= share * error:
-            best = scale
+        if _squared_error(luma, back) > SHARE * error:
+            break
+        best = scale
     return best
 
 
 def others(frame: Frame, scale: int, smaller: bool) -> list[int]:
     """The scales to try next where `scale` gives no file of the wanted bytes, nearest first: those for a smaller file,
     or for a larger one."""
-    ladder = [s for s in (WHOLE, *SHARES, *SMALLEST) if s == WHOLE or _large_enough(replace(frame, scale=s))]
+    ladder = [s for s in (WHOLE, *SCALES) if s == WHOLE or _large_enough(replace(frame, scale=s))]
     return [s for s in ladder if s < scale] if smaller else [s for s in reversed(ladder) if s > scale]
 
 

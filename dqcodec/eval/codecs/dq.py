@@ -11,7 +11,7 @@ from dqcodec.errors import DataError, RateError
 from dqcodec.eval.codecs.base import Codec, CodecMissing, Knob
 from dqcodec.version import __version__
 
-PROBE_BPP = 0.2
+PROBE_RATES = (0.05, 0.3)  # bpp, below and above those at which a soft picture is reduced
 
 
 class DqCodec(Codec):
@@ -63,16 +63,21 @@ class DqCodec(Codec):
             self._loaded = True
 
     def identity(self) -> str:
-        """Version and a hash of what a small picture becomes: a new decoder keeps the fingerprint of
+        """Version and a hash of what a small picture becomes: a new encoder or decoder keeps the fingerprint of
         the format, and must not keep old results."""
         return f"{self.version()}, probe {hashlib.sha256(self._probe()).hexdigest()[:16]}"
 
     def _probe(self) -> bytes:
-        """File and pixels of a small synthetic picture."""
-        y, x = np.mgrid[0:64, 0:96]
-        pixels = np.stack([x * 2, y * 3, (x * y // 7) % 256], axis=-1).astype(np.uint8)  # (64, 96, 3)
-        data = self.encode(Image.fromarray(pixels), PROBE_BPP)
-        return data + self.decode(data).tobytes()
+        """Files and pixels of a small synthetic picture, smooth on the left and busy on the right."""
+        y, x = np.mgrid[0:192, 0:288]
+        waves = 120 + 60 * np.sin(x / 19 + y / 31) * np.cos(y / 23)
+        busy = (x * y // 7) % 97 * (x > 180)
+        image = Image.fromarray(np.stack([waves, waves + busy, 200 - waves / 2], axis=-1).astype(np.uint8))
+        found = b""
+        for bpp in PROBE_RATES:
+            data = self.encode(image, bpp)
+            found += data + self.decode(data).tobytes()
+        return found
 
     def encode(self, image: Image.Image, value: float) -> bytes:
         import dqcodec
