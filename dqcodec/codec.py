@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from dqcodec import bitstream, images, reduction
+from dqcodec import bitstream, grain, images, reduction
 from dqcodec.bitstream import WHOLE, Extra, Frame, Tokens
 from dqcodec.errors import DqError, FormatError, OutOfReachError, RateError, UnknownModelError
 from dqcodec.images import Picture
@@ -145,10 +145,11 @@ def decode(
         raise DqError(f"upto {upto!r} is none of {', '.join(GRAINS)}")
     header = bitstream.inspect(data).header
     if header.width * header.height <= max_pixels:
-        loaded = model_for(header.fingerprint, model).at(realism)
+        found = model_for(header.fingerprint, model)
+        loaded, share = found.at(realism), found.share_of_grain(realism)
         step = None if upto is None else loaded.config.ladder.last_step_of_grain(upto)
     else:
-        loaded, step = None, None  # `read` refuses the size by name
+        loaded, share, step = None, 1.0, None  # `read` refuses the size by name
     parsed = bitstream.read(
         data, lambda mark: loaded.entropy, max_pixels=max_pixels, partial=partial or complete, upto_step=step
     )
@@ -159,7 +160,8 @@ def decode(
         wanted = header.steps if step is None else min(header.steps, step + 1)
         invented = tuple(range(parsed.steps_read, wanted))
         tokens = fill_in(loaded, tokens, invented)
-    return Decoded(render(loaded, tokens, header.frame, parsed.extras, device), parsed.problem, invented)
+    frame = replace(header.frame, grain=round(header.grain * share))
+    return Decoded(render(loaded, tokens, frame, parsed.extras, device), parsed.problem, invented)
 
 
 def render(model: Model, tokens: Tokens, frame: Frame, extras: Sequence[Extra], device: str = "auto") -> Image.Image:
@@ -167,7 +169,8 @@ def render(model: Model, tokens: Tokens, frame: Frame, extras: Sequence[Extra], 
     from dqcodec import networks  # torch: not before the file has proved sound
 
     target_device = networks.pick_device(device)
-    pixels = reduction.enlarged(networks.synthesise(model.vae.to(target_device), tokens, target_device), frame)
+    pixels = networks.synthesise(model.vae.to(target_device), tokens, target_device)
+    pixels = grain.added(reduction.enlarged(pixels, frame), frame.grain)
     kept = {extra.kind: extra.data for extra in extras}
     alpha = None
     if "alpha" in kept:

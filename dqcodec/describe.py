@@ -6,6 +6,7 @@ import numpy as np
 
 from dqcodec import bitstream
 from dqcodec.errors import DqError
+from dqcodec.grain import UNIT as GRAIN_UNIT
 
 
 def describe(data: bytes, model: str | None = None) -> dict:
@@ -20,6 +21,7 @@ def describe(data: bytes, model: str | None = None) -> dict:
         "width": header.width,
         "height": header.height,
         "grey": header.grey,
+        "grain": header.grain / GRAIN_UNIT,
         "coded_width": header.frame.coded[0],
         "coded_height": header.frame.coded[1],
         "version": "{}.{}".format(*header.version),
@@ -53,9 +55,10 @@ def describe(data: bytes, model: str | None = None) -> dict:
 def to_text(name: str, facts: dict) -> str:
     """The same for people."""
     size, coded = (f"{facts[f'{what}width']}x{facts[f'{what}height']}" for what in ("", "coded_"))
+    grain = f" with grain of {facts['grain']:.1f} levels" if facts["grain"] else ""
     lines = [
         f"{name}: {size}{' grey' if facts['grey'] else ''}"
-        f"{f' coded at {coded}' if coded != size else ''}, {facts['bytes']} bytes, "
+        f"{f' coded at {coded}' if coded != size else ''}{grain}, {facts['bytes']} bytes, "
         f"{facts['bpp']:.4f} bpp, format {facts['version']}",
         f"model: {facts['model'] or 'not at hand'} ({facts['fingerprint']})",
         f"header: {facts['header_bytes']} bytes, {facts['steps']} steps",

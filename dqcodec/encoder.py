@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
-from dqcodec import bitstream, feedback, networks, rate, reduction
+from dqcodec import bitstream, feedback, grain, networks, rate, reduction
 from dqcodec.bitstream import WHOLE, Extra, Frame
 from dqcodec.effort import thorough_plan
 from dqcodec.errors import OutOfReachError
@@ -82,12 +82,13 @@ class _Encoder:
 
     def file(self) -> bytes:
         """The file; raises OutOfReachError if there is none of the wanted size."""
-        model, _, extras, wanted, device = self._source
+        model, picture, extras, wanted, device = self._source
         rounds, gain = feedback.BEST if wanted.thorough else feedback.FAST
         found = feedback.corrected(model.vae, self._analysis, self._levels, device, rounds, gain, self.shown)
         # Codes answer the levels they were decoded at, so a thorough plan is wanted here too, not the quick plan's.
         plan = self._planned(found)
-        writer = bitstream.Writer(model.entropy, extras=extras, frame=self.frame)
+        lost = grain.missing(picture.pixels, reduction.enlarged(self.shown, self.frame))
+        writer = bitstream.Writer(model.entropy, extras=extras, frame=replace(self.frame, grain=lost))
         written: dict[bytes, bytes] = {}  # the search has written the file that it settles on
 
         def write(levels: np.ndarray) -> bytes:

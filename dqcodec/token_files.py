@@ -9,13 +9,14 @@ from __future__ import annotations
 import io
 import math
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dqcodec import bitstream, codec, files
 from dqcodec.bitstream import WHOLE, CodeModel, Frame, Ladder, Tokens
+from dqcodec.bitstream.frame import MOST_GRAIN
 from dqcodec.bitstream.header import FINGERPRINT_BYTES, MAX_SIDE, MAX_STEPS
 from dqcodec.bitstream.reader import MAX_PIXELS
 from dqcodec.errors import LimitError, TokenFileError
@@ -123,6 +124,8 @@ def pack(contents: TokenFile) -> bytes:
         "codebook_sizes": np.array(ladder.codebook_sizes, np.int64),
         "levels": tokens.levels,
     }
+    if frame.grain:
+        arrays["grain"] = np.int64(frame.grain)
     if frame.scale != WHOLE:
         arrays |= {"scale": np.int64(frame.scale), "delivered": np.array([frame.width, frame.height], np.int64)}
     arrays |= {f"codes_{step}": codes for step, codes in enumerate(tokens.codes)}
@@ -165,13 +168,16 @@ def unpack(data: bytes, *, max_pixels: int = MAX_PIXELS) -> TokenFile:
 
 def _frame(archive: zipfile.ZipFile, tokens: Tokens, max_pixels: int) -> Frame:
     grey = _has(archive, "grey") and bool(_array(archive, "grey", (), np.bool_))
+    grain = int(_array(archive, "grain", (), np.integer)) if _has(archive, "grain") else 0
+    if not 0 <= grain <= MOST_GRAIN:
+        raise TokenFileError(f"grain {grain} is outside 0..{MOST_GRAIN}")
     if not _has(archive, "scale"):
-        return Frame.of(tokens, grey)
+        return replace(Frame.of(tokens, grey), grain=grain)
     scale = int(_array(archive, "scale", (), np.integer))
     width, height = _array(archive, "delivered", (2,), np.integer).tolist()
     if not (1 <= scale <= WHOLE and 1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
         raise TokenFileError(f"scale {scale} or delivered size {width}x{height} is outside 1..{WHOLE}, 1..{MAX_SIDE}")
-    frame = Frame(width, height, grey, scale)
+    frame = Frame(width, height, grey, scale, grain)
     if width * height > max_pixels:
         raise LimitError(f"{width}x{height} pixels are over the limit of {max_pixels}")
     if frame.coded != (tokens.width, tokens.height):

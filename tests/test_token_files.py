@@ -54,9 +54,10 @@ def picture(tmp_path):
 
 
 @settings(max_examples=60, deadline=None)
-@given(ladders(), SIZES, SIZES, st.integers(1, 256), st.integers(0, 5), st.integers(0, 2**32), st.booleans())
-def test_npz_keeps_any_tokens(ladder, width, height, scale, top, seed, grey):
-    frame = Frame(width, height, grey, scale)
+@given(ladders(), SIZES, SIZES, st.integers(1, 256), st.integers(0, 255), st.integers(0, 5), st.integers(0, 2**32),
+       st.booleans())
+def test_npz_keeps_any_tokens(ladder, width, height, scale, grain, top, seed, grey):
+    frame = Frame(width, height, grey, scale, grain)
     tokens = random_tokens(np.random.default_rng(seed), *frame.coded, ladder, min(top, len(ladder) - 1))
     data = token_files.pack(TokenFile(tokens, ladder, b"\0\xffab", frame))
     read = token_files.unpack(data)
@@ -143,6 +144,7 @@ BAD = {
     "book_shape": ({"codebook_0": np.zeros((4, 4), np.float32)}, r"must be float32 \(1024, n\)"),
     "grey": ({"grey": np.int64(1)}, "must be bool"),
     "scale": ({"scale": np.int64(257), "delivered": np.array([130, 90])}, "outside 1..256"),
+    "grain": ({"grain": np.int64(256)}, "outside 0..255"),
     "scale_alone": ({"scale": np.int64(171)}, "delivered is missing"),
     "delivered": ({"scale": np.int64(171), "delivered": np.array([130, 90])}, "are 87x60, not 130x90"),
     "delivered_huge": ({"scale": np.int64(1), "delivered": np.array([33280, 23040])}, "limit"),

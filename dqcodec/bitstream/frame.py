@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from dqcodec.bitstream.tokens import Tokens
 
 WHOLE = 256  # the scale of a picture that is coded at its own size
+MOST_GRAIN = 255
 
 
 @dataclass(frozen=True)
@@ -14,17 +15,21 @@ class Frame:
     """What a reader makes of the coded picture.
 
     width, height: pixels of the picture that is delivered. grey: as one grey channel. scale: 1..256, the 256ths of
-    its size at which tokens code it; a reader enlarges what it has decoded.
+    its size at which tokens code it; a reader enlarges what it has decoded. grain: 0..255, the standard deviation of
+    the noise that it then adds, in sixteenths of a level.
     """
 
     width: int
     height: int
     grey: bool = False
     scale: int = WHOLE
+    grain: int = 0
 
     def __post_init__(self):
         if not 1 <= self.scale <= WHOLE:
             raise ValueError(f"scale {self.scale} is outside 1..{WHOLE}")
+        if not 0 <= self.grain <= MOST_GRAIN:
+            raise ValueError(f"grain {self.grain} is outside 0..{MOST_GRAIN}")
 
     @classmethod
     def of(cls, tokens: Tokens, grey: bool = False) -> Frame:

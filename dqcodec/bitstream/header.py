@@ -2,10 +2,11 @@
 
     signature    4   9D 44 51 0A
     version      1   major << 4 | minor
-    flags        1   bits 0-3 number of step sections, bit 4 grey output, bit 5 a scale follows, bits 6-7 zero
+    flags        1   bits 0-3 number of step sections, bit 4 grey output, bit 5 scale, bit 6 grain, bit 7 zero
     width        1-5 varint
     height       1-5 varint
     scale        0-1 256ths of width and height at which the picture is coded, 1..255; only with bit 5
+    grain        0-1 sixteenths of a level of the noise that is added to it, 1..255; only with bit 6
     fingerprint  4   of the model's codebooks and prior
     check        2   low 16 bits of the CRC-32 of all bytes before it, little-endian
 
@@ -24,7 +25,7 @@ from dqcodec.errors import ChecksumError, FormatError, SignatureError, Truncated
 
 SIGNATURE = b"\x9dDQ\n"
 MAJOR, MINOR = 1, 0
-SCALED_MINOR = 1  # of files with a scale, which readers of 1.0 refuse by its flag
+FRAMED_MINOR = 1  # of files with a scale or grain, which readers of 1.0 refuse by their flags
 MAX_STEPS = 15
 MAX_SIDE = 2**31 - 1
 FINGERPRINT_BYTES = 4
@@ -32,6 +33,7 @@ FINGERPRINT_BYTES = 4
 _STEPS_MASK = 0x0F
 _GREY = 0x10
 _SCALED = 0x20
+_GRAIN = 0x40
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Header:
     fingerprint: 4 bytes that name the model whose codebooks and prior the file needs.
     steps: number of step sections in the complete file, 1..15.
     grey: the decoded picture is to be delivered as one grey channel.
-    scale: 256ths of its size at which it is coded, 1..256.
+    scale: 256ths of its size at which it is coded, 1..256. grain: sixteenths of a level of added noise, 0..255.
     version: (major, minor) as stored.
     """
 
@@ -52,6 +54,7 @@ class Header:
     steps: int
     grey: bool = False
     scale: int = WHOLE
+    grain: int = 0
     version: tuple[int, int] = (MAJOR, MINOR)
 
     def __post_init__(self):
@@ -61,12 +64,12 @@ class Header:
             raise ValueError(f"{self.steps} step sections; the format holds 1..{MAX_STEPS}")
         if len(self.fingerprint) != FINGERPRINT_BYTES:
             raise ValueError(f"a fingerprint has {FINGERPRINT_BYTES} bytes, not {len(self.fingerprint)}")
-        _ = self.frame  # which checks the scale
+        _ = self.frame  # which checks scale and grain
 
     @property
     def frame(self) -> Frame:
         """How the picture is delivered."""
-        return Frame(self.width, self.height, self.grey, self.scale)
+        return Frame(self.width, self.height, self.grey, self.scale, self.grain)
 
 
 def check_of(header_bytes: bytes) -> bytes:
@@ -77,11 +80,11 @@ def check_of(header_bytes: bytes) -> bytes:
 def pack(header: Header) -> bytes:
     """Bytes of `header`."""
     major, minor = header.version
-    scaled = header.scale < WHOLE
-    flags = header.steps | (_GREY if header.grey else 0) | (_SCALED if scaled else 0)
+    optional = [(_SCALED, header.scale, header.scale < WHOLE), (_GRAIN, header.grain, header.grain > 0)]
+    flags = header.steps | (_GREY if header.grey else 0) | sum(flag for flag, _, there in optional if there)
     body = SIGNATURE + bytes([major << 4 | minor, flags])
     body += varint.encode(header.width) + varint.encode(header.height)
-    body += bytes([header.scale] if scaled else []) + header.fingerprint
+    body += bytes(value for _, value, there in optional if there) + header.fingerprint
     return body + check_of(body)
 
 
@@ -113,13 +116,13 @@ def parse(data: bytes) -> tuple[Header, int]:
         )
     width, end = varint.decode(data, 6, "image width")
     height, end = varint.decode(data, end, "image height")
-    scaled = bool(data[5] & _SCALED)
-    mark_at = end + scaled
+    there = [bool(data[5] & flag) for flag in (_SCALED, _GRAIN)]
+    mark_at = end + sum(there)
     check_at = mark_at + FINGERPRINT_BYTES
     if len(data) < check_at + 2:
         raise TruncatedError("the file ends within its header", len(data))
     flags = data[5]
-    if flags & ~(_STEPS_MASK | _GREY | _SCALED):  # what they bring along may move the check
+    if flags & ~(_STEPS_MASK | _GREY | _SCALED | _GRAIN):  # what they bring along may move the check
         raise VersionError(f"flags {flags:#04x} need a newer dqcodec, or the header is damaged", 5)
     if bytes(data[check_at : check_at + 2]) != check_of(bytes(data[:check_at])):
         raise ChecksumError("the header is damaged: its checksum differs", check_at)
@@ -127,9 +130,11 @@ def parse(data: bytes) -> tuple[Header, int]:
         raise FormatError("the header announces no step sections", 5)
     if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
         raise FormatError(f"image size {width}x{height} is outside 1..{MAX_SIDE}", 6)
-    scale = data[end] if scaled else WHOLE
-    if not scale:
-        raise FormatError("the picture's scale is 0", end)
+    if 0 in data[end:mark_at]:
+        raise FormatError("the picture's scale or grain is 0", end)
+    values = iter(data[end:mark_at])
+    scale, grain = (next(values) if present else none for present, none in zip(there, (WHOLE, 0), strict=True))
     fingerprint = bytes(data[mark_at:check_at])
-    header = Header(width, height, fingerprint, flags & _STEPS_MASK, bool(flags & _GREY), scale, (major, minor))
+    header = Header(width, height, fingerprint, flags & _STEPS_MASK, bool(flags & _GREY), scale, grain,
+                    (major, minor))
     return header, check_at + 2

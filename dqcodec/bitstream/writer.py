@@ -74,9 +74,9 @@ class Writer:
                 # Nothing follows the ladder's last step, so what the model keeps is not wanted after it.
                 kept = known.fork(tokens) if step + 1 < len(ladder) else replace(known, scratch=None)
                 self._written.append(_Written(section, kept, copy(maps)))
-        minor = headers.MINOR if frame.scale == WHOLE else headers.SCALED_MINOR
+        minor = headers.FRAMED_MINOR if frame.scale < WHOLE or frame.grain else headers.MINOR
         header = headers.Header(frame.width, frame.height, self.model.fingerprint, steps, frame.grey, frame.scale,
-                                (headers.MAJOR, minor))
+                                frame.grain, (headers.MAJOR, minor))
         return b"".join([headers.pack(header), self._extras, *parts])
 
     def _forget_what_differs(self, tokens: Tokens) -> None:

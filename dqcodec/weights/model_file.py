@@ -65,6 +65,12 @@ class Model:
             raise DqError(f"model {self.name} has one decoder and no realism to choose")
         return replace(self, vae=self.dial.turn(self.vae, realism))
 
+    def share_of_grain(self, realism: float | None) -> float:
+        """The part, 0..1, of a file's grain that belongs to `realism`: all of it where the dial stands by itself."""
+        if realism is None or self.dial is None or not self.dial.default:
+            return 1.0
+        return min(1.0, realism / self.dial.default)
+
     @property
     def plain(self) -> Model:
         """The same model with the decoder of the least distortion."""

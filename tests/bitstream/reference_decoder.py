@@ -91,9 +91,11 @@ def decode(data: bytes, factors, region: int, tables) -> dict:
     steps, grey = data[5] & 15, bool(data[5] & 16)
     width, offset = varint(data, 6)
     height, offset = varint(data, offset)
-    scale = 256
+    scale, grain = 256, 0
     if data[5] & 32:
         scale, offset = data[offset], offset + 1
+    if data[5] & 64:
+        grain, offset = data[offset], offset + 1
     coded_width, coded_height = (max(1, (side * scale + 128) // 256) for side in (width, height))
     fingerprint = data[offset : offset + 4].hex()
     offset += 6
@@ -129,5 +131,6 @@ def decode(data: bytes, factors, region: int, tables) -> dict:
     assert offset == len(data)
     return {
         "width": width, "height": height, "grey": grey, "fingerprint": fingerprint, "scale": scale,
+        "grain": grain,
         "extras": extras, "levels": levels, "codes": codes,
     }  # fmt: skip

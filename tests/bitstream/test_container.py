@@ -38,16 +38,17 @@ def test_header_of_a_kodak_image_has_16_bytes_and_a_section_7_more_than_its_payl
     assert len(sections.pack(0x10, bytes(1000))) == 1007
 
 
-@given(st.integers(1, 2**31 - 1), st.integers(1, 2**31 - 1), st.integers(1, 15), st.booleans(), st.integers(1, 256))
-def test_header_survives(width, height, steps, grey, scale):
-    header = Header(width, height, b"\0\xff\x80A", steps, grey, scale)
+@given(st.integers(1, 2**31 - 1), st.integers(1, 2**31 - 1), st.integers(1, 15), st.booleans(), st.integers(1, 256),
+       st.integers(0, 255))
+def test_header_survives(width, height, steps, grey, scale, grain):
+    header = Header(width, height, b"\0\xff\x80A", steps, grey, scale, grain)
     packed = headers.pack(header)
     assert headers.parse(packed + b"rest") == (header, len(packed))
 
 
 @pytest.mark.parametrize(
     "fields", [{"width": 0}, {"height": 2**31}, {"steps": 0}, {"steps": 16}, {"fingerprint": b""},
-               {"scale": 0}, {"scale": 257}]
+               {"scale": 0}, {"scale": 257}, {"grain": -1}, {"grain": 256}]
 )
 def test_header_that_cannot_be_stored_is_refused(fields):
     with pytest.raises(ValueError):
@@ -89,15 +90,22 @@ def test_newer_minor_is_read_and_other_major_refused():
             read(reheaded(version=(major, 0)), FIND)
 
 
-@pytest.mark.parametrize("bit", [6, 7])
-def test_unknown_flag_is_refused(bit):
+def test_unknown_flag_is_refused():
     start = bytearray(FILE[: BODY - 2])
-    start[5] |= 1 << bit
+    start[5] |= 0x80
     with pytest.raises(VersionError, match="newer dqcodec"):
         read(bytes(start) + headers.check_of(bytes(start)) + FILE[BODY:], FIND)
     start[BODY - 6 : BODY - 6] = b"x"  # what such a flag may bring along; where the check lies is not known then
     with pytest.raises(VersionError, match="newer dqcodec, or the header is damaged"):
         read(bytes(start) + headers.check_of(bytes(start)) + FILE[BODY:], FIND)
+
+
+def test_grain_is_a_byte_of_format_1_1():
+    frame = Frame(90, 70, grain=7)
+    data = write(TOKENS, MODEL, frame=frame)
+    header, end = headers.parse(data)
+    assert end == BODY + 1 and data[8] == 7 and header.frame == frame and header.version == (1, 1)
+    assert data[end:] == FILE[BODY:]
 
 
 def test_a_scale_makes_the_grid_smaller_and_is_of_format_1_1():
@@ -111,7 +119,7 @@ def test_a_scale_makes_the_grid_smaller_and_is_of_format_1_1():
         write(TOKENS, MODEL, frame=frame)
     start = bytearray(data[: end - 2])
     start[8] = 0  # the scale, behind two sides of a byte each
-    with pytest.raises(FormatError, match="scale is 0"):
+    with pytest.raises(FormatError, match="scale or grain is 0"):
         read(bytes(start) + headers.check_of(bytes(start)) + data[end:], FIND)
 
 

@@ -31,7 +31,8 @@ def tokens_of(expected: dict) -> Tokens:
 
 
 def frame_of(expected: dict) -> Frame:
-    return Frame(expected["width"], expected["height"], expected["grey"], expected.get("scale", WHOLE))
+    return Frame(expected["width"], expected["height"], expected["grey"], expected.get("scale", WHOLE),
+                 expected.get("grain", 0))
 
 
 def test_every_case_has_its_golden_file():
@@ -59,7 +60,7 @@ def test_writer_still_writes_the_golden_bytes(name):
 def test_a_decoder_written_from_the_specification_reads_golden_files(name):
     data, expected = load(name)
     decoded = reference_decoder.decode(data, expected["factors"], expected["region"], expected["tables"])
-    assert decoded == {key: {"scale": WHOLE, **expected}[key] for key in decoded}
+    assert decoded == {key: {"scale": WHOLE, "grain": 0, **expected}[key] for key in decoded}
 
 
 @pytest.mark.parametrize("name", sorted(load_vector_maker().CASES))

@@ -56,9 +56,9 @@ def make_codes(levels: np.ndarray, ladder: Ladder, generator: Generator) -> tupl
     return tuple(codes)
 
 
-def make_case(seed, width, height, ladder, top, *, grey=False, scale=WHOLE, extras=()):
+def make_case(seed, width, height, ladder, top, *, grey=False, scale=WHOLE, grain=0, extras=()):
     """(model, tokens, write options) of one golden file."""
-    frame = Frame(width, height, grey, scale)
+    frame = Frame(width, height, grey, scale, grain)
     generator = Generator(seed)
     tables = make_tables(ladder, generator)
     levels = make_levels(*ladder.grid(*frame.coded), top, generator)
@@ -92,6 +92,8 @@ CASES = {
     ),
     "lower_steps_only": lambda: make_case(5, 128, 96, Ladder((16, 16, 8, 4), (64, 64, 64, 64)), 1),
     "scaled": lambda: make_case(7, 301, 187, Ladder((16, 8, 4), (64, 32, 256)), 2, scale=171),
+    "grain": lambda: make_case(8, 45, 77, Ladder((16, 8), (16, 16)), 1, grain=24),
+    "scaled_grain": lambda: make_case(9, 145, 77, Ladder((16, 8), (16, 16)), 1, scale=128, grain=255),
     "wide_strip": lambda: make_case(6, 1009, 3, Ladder((16, 8), (4096, 2)), 1),
 }
 
@@ -109,6 +111,7 @@ def describe(model: StaticTables, tokens: Tokens, options: dict) -> dict:
         "height": frame.height,
         "grey": frame.grey,
         **({"scale": frame.scale} if frame.scale != WHOLE else {}),
+        **({"grain": frame.grain} if frame.grain else {}),
         "extras": {extra.kind: extra.data.hex() for extra in options["extras"]},
         "levels": tokens.levels.tolist(),
         "codes": [codes.tolist() for codes in tokens.codes],
