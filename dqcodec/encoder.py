@@ -43,7 +43,7 @@ def file_of(model: Model, picture: Picture, extras: Sequence[Extra], wanted: Wan
         if wanted.scale is not None:
             raise
         problem = error
-    for other in reduction.others(whole.frame, scale, smaller=problem.nearest > problem.target):
+    for other in reduction.others(whole.frame, scale, problem.target / problem.nearest):
         try:
             return whole.at(other).file()
         except OutOfReachError as error:

@@ -48,11 +48,18 @@ def chosen(pixels: np.ndarray, shown: np.ndarray) -> int:
     return best
 
 
-def others(frame: Frame, scale: int, smaller: bool) -> list[int]:
-    """The scales to try next where `scale` gives no file of the wanted bytes, nearest first: those for a smaller file,
-    or for a larger one."""
+def others(frame: Frame, scale: int, part: float) -> list[int]:
+    """The scales to try next where `scale` gives no file of the wanted bytes, nearest first.
+
+    part: the wanted bytes over those of the smallest file at `scale`, if that is too large, or of the largest one, if
+    that is too small. Bytes fall more slowly than pixels, so scales with more pixels than that are left out, but for
+    the last.
+    """
     ladder = [s for s in (WHOLE, *SCALES) if s == WHOLE or _large_enough(replace(frame, scale=s))]
-    return [s for s in ladder if s < scale] if smaller else [s for s in reversed(ladder) if s > scale]
+    if part >= 1:
+        return [s for s in reversed(ladder) if s > scale]
+    smaller = [s for s in ladder if s < scale]
+    return [s for s in smaller if (s / scale) ** 2 <= part] or smaller[-1:]
 
 
 def _large_enough(frame: Frame) -> bool:

@@ -42,13 +42,14 @@ def test_small_pictures_stay():
     for height, scale in ((70, WHOLE), (140, 128)):
         flat = np.full((height, 400, 3), 90, np.uint8)
         assert reduction.chosen(flat, flat + 9) == scale
-    assert reduction.others(Frame(400, 70), WHOLE, smaller=True) == []
+    assert reduction.others(Frame(400, 70), WHOLE, 0.5) == []
 
 
 def test_other_scales_come_nearest_first():
     frame = Frame(700, 500)
-    assert reduction.others(frame, 182, smaller=True) == [154, 128, 108, 91, 64]
-    assert reduction.others(frame, 182, smaller=False) == [205, 230, WHOLE]
+    assert reduction.others(frame, 182, 0.9) == [154, 128, 108, 91, 64]
+    assert reduction.others(frame, 182, 0.2) == [91, 64] and reduction.others(frame, 182, 0.001) == [64]
+    assert reduction.others(frame, 182, 1.1) == [205, 230, WHOLE]
 
 
 def test_a_soft_photograph_looks_better_reduced_at_the_same_bytes(soft):
