@@ -48,7 +48,7 @@ def test_small_pictures_stay():
 def test_other_scales_come_nearest_first():
     frame = Frame(700, 500)
     assert reduction.others(frame, 182, 0.9) == [154, 128, 108, 91, 64]
-    assert reduction.others(frame, 182, 0.2) == [91, 64] and reduction.others(frame, 182, 0.001) == [64]
+    assert reduction.others(frame, 182, 0.3) == [91, 64] and reduction.others(frame, 182, 0.001) == [64]
     assert reduction.others(frame, 182, 1.1) == [205, 230, WHOLE]
 
 
