@@ -32,20 +32,35 @@ class Wanted:
     thorough: bool = False
 
 
+    def of_part(self, part: float) -> Wanted:
+        """The same of a picture with `part` of the pixels."""
+        return replace(self, size=None if self.size is None else int(self.size * part))
+
+
 def file_of(model: Model, picture: Picture, extras: Sequence[Extra], wanted: Wanted, device: torch.device) -> bytes:
-    """The .dq file of a picture; raises OutOfReachError if there is none of the wanted size."""
-    whole = _Encoder(model, picture, extras, wanted, device)
-    scale = reduction.chosen(picture.pixels, whole.shown) if wanted.scale is None else wanted.scale
-    encoder = whole if scale == WHOLE else whole.at(scale)
+    """The .dq file of a picture; raises OutOfReachError if there is none of the wanted size.
+
+    A quality stands for the bytes of the file at the whole scale, at whichever the picture is coded.
+    """
+    sample, part = reduction.sample(picture.pixels)
+    judge = _Encoder(model, replace(picture, pixels=sample), extras, wanted.of_part(part), device)
+    scale = reduction.chosen(sample, judge.shown) if wanted.scale is None else wanted.scale
+    if scale == WHOLE and part == 1:
+        encoder = judge
+    else:
+        about = None if scale == WHOLE or wanted.size is not None else int(judge.planned_bytes / part)
+        encoder = _Encoder(model, picture, extras, wanted, device, scale, about)
+    del judge  # what it has found takes memory
     try:
         return encoder.file()
     except OutOfReachError as error:
         if wanted.scale is not None:
             raise
         problem = error
-    for other in reduction.others(whole.frame, scale, problem.target / problem.nearest):
+    for other in reduction.others(encoder.frame, scale, problem.target / problem.nearest):
+        encoder = _Encoder(model, picture, extras, wanted, device, other)
         try:
-            return whole.at(other).file()
+            return encoder.file()
         except OutOfReachError as error:
             problem = error
     raise problem
@@ -64,15 +79,24 @@ class _Encoder:
         self._about = about if wanted.size is None else wanted.size
         self.frame = Frame(width, height, picture.grey, scale)
         self.pixels = reduction.reduced(picture.pixels, self.frame)
-        self._analysis = networks.analyse(model.vae, self.pixels, device)
-        self._levels = self._levels_about(self._planned(self._analysis))
 
-    def at(self, scale: int) -> _Encoder:
-        """The same at another scale. A quality is that of the file of this one's bytes."""
-        about = self._about
-        if about is None:
-            about = int(rate.bytes_for_quality(self._planned(self._analysis), self._source[3].quality))
-        return _Encoder(*self._source, scale, about)
+    @functools.cached_property
+    def _analysis(self) -> Analysis:
+        model, *_, device = self._source
+        return networks.analyse(model.vae, self.pixels, device)
+
+    @functools.cached_property
+    def _plan(self) -> rate.Plan:
+        return self._planned(self._analysis)
+
+    @functools.cached_property
+    def _levels(self) -> np.ndarray:
+        return self._levels_about(self._plan)
+
+    @property
+    def planned_bytes(self) -> float:
+        """Bytes of the file of the wanted quality, by the plan alone."""
+        return rate.bytes_for_quality(self._plan, self._source[3].quality)
 
     @functools.cached_property
     def shown(self) -> np.ndarray:

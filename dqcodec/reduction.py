@@ -19,6 +19,8 @@ SCALES = (230, 205, 182, 154, 128, 108, 91, 64)  # in 256ths
 # The most that reducing may lose, as a share of the squared error of luma that coding at the whole size makes: chosen
 # on validation pictures as they are and enlarged (docs/experiments.md, section 2).
 SHARE = 0.015
+MOST_JUDGED = 2**20  # pixels
+WINDOW = 256  # pixels
 LEAST_SIDE = 64  # pixels: below that the regions that stand over the edges eat the gain
 
 
@@ -32,8 +34,28 @@ def enlarged(pixels: np.ndarray, frame: Frame) -> np.ndarray:
     return _resized(pixels, (frame.width, frame.height))
 
 
+def sample(pixels: np.ndarray) -> tuple[np.ndarray, float]:
+    """A part of pixels (H, W, 3) uint8 to choose a scale by, and its share of them: everything up to MOST_JUDGED, of
+    larger pictures up to 16 windows from all over, put together."""
+    height, width = pixels.shape[:2]
+    if height * width <= MOST_JUDGED:
+        return pixels, 1.0
+    down = min(4, max(1, height // WINDOW))
+    across = min(16 // down, max(1, width // WINDOW))
+    down = min(16 // across, max(1, height // WINDOW))
+    tall, wide = min(WINDOW, height), min(WINDOW, width)
+    tops = np.linspace(0, height - tall, down).astype(int)
+    lefts = np.linspace(0, width - wide, across).astype(int)
+    windows = [np.concatenate([pixels[top : top + tall, left : left + wide] for left in lefts], 1) for top in tops]
+    found = np.concatenate(windows)
+    return found, found.shape[0] * found.shape[1] / (height * width)
+
+
 def chosen(pixels: np.ndarray, shown: np.ndarray) -> int:
-    """The scale in 256ths at which pixels (H, W, 3) uint8 are best coded, given what coding at their own size shows."""
+    """The scale in 256ths at which pixels (H, W, 3) uint8 are best coded, given what coding at their own size shows.
+
+    Of a picture or its `sample`.
+    """
     luma = Image.fromarray(pixels).convert("L")
     error = _squared_error(luma, Image.fromarray(shown).convert("L"))
     best = WHOLE

@@ -117,3 +117,25 @@ def test_the_command_takes_and_shows_a_scale(photo, tmp_path):
     assert b"451x300" in info.stdout and b"coded at 226x150" in info.stdout
     wrong = dq("compress", tmp_path / "cat.png", "--scale", 0)
     assert wrong.returncode == 2 and b"--scale" in wrong.stderr
+
+
+@pytest.mark.parametrize("size", [(1024, 1024), (1025, 1024), (3000, 4000), (100, 20000), (20000, 100), (700, 9000)])
+def test_large_pictures_are_judged_by_windows_from_all_over(size):
+    rows, cols = np.mgrid[: size[0], : size[1]].astype(np.uint16)
+    pixels = np.stack([rows, cols], -1)
+    found, part = reduction.sample(pixels)
+    assert part == found.shape[0] * found.shape[1] / (size[0] * size[1]) and found[..., 0].size <= 2**20
+    if size == (1024, 1024):
+        assert found is pixels and part == 1
+    else:
+        assert tuple(found[-1, -1]) == (size[0] - 1, size[1] - 1) and tuple(found[0, 0]) == (0, 0)
+        assert len(np.unique(found.reshape(-1, 2), axis=0)) == found.shape[0] * found.shape[1]  # no pixel twice
+
+
+def test_a_large_soft_picture_is_reduced_at_its_rate_and_quality(photo):
+    large = photo.resize((1500, 1000), LANCZOS)
+    assert reduction.sample(np.asarray(large))[1] < 1
+    data = dqcodec.compress(large, bpp=0.02)
+    assert scale_of(data) < WHOLE and 0.98 * 0.02 <= 8 * len(data) / 1.5e6 <= 0.02
+    small, whole = (dqcodec.compress(large, quality=20, scale=scale) for scale in (0.5, 1))
+    assert 0.75 < len(small) / len(whole) < 1.3
