@@ -38,7 +38,9 @@ def grain_overlay(image: Image.Image, blob: bytes) -> Image.Image:
     tokens = codec.tokens_of(blob)
     steps = len(tokens.codes) - 1
     side = 16
-    levels = np.kron(tokens.levels, np.ones((side, side)))[: image.height, : image.width, None] / steps
+    regions = np.kron(tokens.levels, np.ones((side, side), np.uint8))[: tokens.height, : tokens.width]
+    # The file may code the picture at less than its size.
+    levels = np.asarray(Image.fromarray(regions).resize(image.size, Image.Resampling.NEAREST))[..., None] / steps
     grey = np.asarray(image.convert("L"), float)[..., None]
     tint = levels * np.array([255, 200, 80]) + (1 - levels) * np.array([20, 30, 90])
     return Image.fromarray((0.35 * grey + 0.65 * tint).clip(0, 255).astype(np.uint8))
