@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from dqcodec import bitstream
+from dqcodec.bitstream.frame import GRAIN_UNIT
 from dqcodec.errors import DqError
-from dqcodec.grain import UNIT as GRAIN_UNIT
 
 
 def describe(data: bytes, model: str | None = None) -> dict:

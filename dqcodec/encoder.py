@@ -75,15 +75,14 @@ class _Encoder:
     def __init__(self, model: Model, picture: Picture, extras: Sequence[Extra], wanted: Wanted, device: torch.device,
                  scale: int = WHOLE, about: int | None = None):
         height, width = picture.pixels.shape[:2]
-        self._source = model, picture, extras, wanted, device
+        self._model, self._picture, self._extras, self._wanted, self._device = model, picture, extras, wanted, device
         self._about = about if wanted.size is None else wanted.size
         self.frame = Frame(width, height, picture.grey, scale)
-        self.pixels = reduction.reduced(picture.pixels, self.frame)
+        self._pixels = reduction.reduced(picture.pixels, self.frame)
 
     @functools.cached_property
     def _analysis(self) -> Analysis:
-        model, *_, device = self._source
-        return networks.analyse(model.vae, self.pixels, device)
+        return networks.analyse(self._model.vae, self._pixels, self._device)
 
     @functools.cached_property
     def _plan(self) -> rate.Plan:
@@ -96,23 +95,22 @@ class _Encoder:
     @property
     def planned_bytes(self) -> float:
         """Bytes of the file of the wanted quality, by the plan alone."""
-        return rate.bytes_for_quality(self._plan, self._source[3].quality)
+        return rate.bytes_for_quality(self._plan, self._wanted.quality)
 
     @functools.cached_property
     def shown(self) -> np.ndarray:
         """Pixels (H, W, 3) uint8 of about the file before its codes are corrected, not enlarged."""
-        model, *_, device = self._source
-        return networks.synthesise(model.vae, rate.tokens_at(self._analysis, self._levels), device)
+        return networks.synthesise(self._model.vae, rate.tokens_at(self._analysis, self._levels), self._device)
 
     def file(self) -> bytes:
         """The file; raises OutOfReachError if there is none of the wanted size."""
-        model, picture, extras, wanted, device = self._source
-        rounds, gain = feedback.BEST if wanted.thorough else feedback.FAST
-        found = feedback.corrected(model.vae, self._analysis, self._levels, device, rounds, gain, self.shown)
+        rounds, gain = feedback.BEST if self._wanted.thorough else feedback.FAST
+        found = feedback.corrected(self._model.vae, self._analysis, self._levels, self._device, rounds, gain,
+                                   self.shown)
         # Codes answer the levels they were decoded at, so a thorough plan is wanted here too, not the quick plan's.
         plan = self._planned(found)
-        lost = grain.missing(picture.pixels, reduction.enlarged(self.shown, self.frame))
-        writer = bitstream.Writer(model.entropy, extras=extras, frame=replace(self.frame, grain=lost))
+        lost = grain.missing(self._picture.pixels, reduction.enlarged(self.shown, self.frame))
+        writer = bitstream.Writer(self._model.entropy, extras=self._extras, frame=replace(self.frame, grain=lost))
         written: dict[bytes, bytes] = {}  # the search has written the file that it settles on
 
         def write(levels: np.ndarray) -> bytes:
@@ -121,17 +119,16 @@ class _Encoder:
                 written[key] = writer.write(plan.tokens(levels))
             return written[key]
 
-        if wanted.size is None:
+        if self._wanted.size is None:
             return write(self._levels_about(plan))
-        return write(rate.levels_for_size(plan, wanted.size, lambda levels: len(write(levels))))
+        return write(rate.levels_for_size(plan, self._wanted.size, lambda levels: len(write(levels))))
 
     def _levels_about(self, plan: rate.Plan) -> np.ndarray:
         if self._about is None:
-            return rate.levels_for_quality(plan, self._source[3].quality)
+            return rate.levels_for_quality(plan, self._wanted.quality)
         return rate.levels_near(plan, self._about)
 
     def _planned(self, analysis: Analysis) -> rate.Plan:
-        model, _, _, wanted, device = self._source
-        if wanted.thorough:
-            return thorough_plan(model, analysis, self.pixels, device)
-        return rate.plan(analysis, rate.table_costs(analysis, model.tables, model.cost_ratio))
+        if self._wanted.thorough:
+            return thorough_plan(self._model, analysis, self._pixels, self._device)
+        return rate.plan(analysis, rate.table_costs(analysis, self._model.tables, self._model.cost_ratio))

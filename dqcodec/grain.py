@@ -10,12 +10,12 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-UNIT = 16  # of the byte in a file: levels of 0..255 times this
-MOST = 255
+from dqcodec.bitstream.frame import GRAIN_UNIT, MOST_GRAIN
+
 # Of the missing grain that is put back: all of it would be no nearer to the picture's own, which it does not match dot
 # for dot. Chosen on validation pictures (docs/experiments.md, section 2).
 PART = 0.7
-LEAST = 4  # in units: less does not survive the rounding to whole levels
+LEAST = 4  # sixteenths of a level: less does not survive the rounding to whole levels
 BLOCK = 16  # pixels
 FLATTEST = 10  # per cent of blocks that show the grain alone
 ROWS = 256  # pixels: grain is added to so many rows at a time
@@ -40,18 +40,18 @@ def strength(pixels: np.ndarray) -> float:
 def missing(pixels: np.ndarray, shown: np.ndarray) -> int:
     """The byte for a file that shows `shown` in place of pixels, both (H, W, 3) uint8: 0 for none."""
     gap = max(0.0, strength(pixels) ** 2 - strength(shown) ** 2) ** 0.5
-    found = round(gap * PART * UNIT)
-    return min(found, MOST) if found >= LEAST else 0
+    found = round(gap * PART * GRAIN_UNIT)
+    return min(found, MOST_GRAIN) if found >= LEAST else 0
 
 
-def added(pixels: np.ndarray, grain: int, part: float = 1.0) -> np.ndarray:
-    """Pixels (H, W, 3) uint8 with grain, the same each time. grain: a file's byte. part: of it, 0..1."""
-    if grain * part < LEAST / 2:
+def added(pixels: np.ndarray, grain: int) -> np.ndarray:
+    """Pixels (H, W, 3) uint8 with grain, the same each time. grain: a file's byte, or a part of it."""
+    if not grain:
         return pixels
     rng = np.random.default_rng(0)
     out = np.empty_like(pixels)
     for top in range(0, len(pixels), ROWS):
         rows = pixels[top : top + ROWS]
-        noise = rng.standard_normal(rows.shape[:2], np.float32) * np.float32(grain * part / UNIT)
+        noise = rng.standard_normal(rows.shape[:2], np.float32) * np.float32(grain / GRAIN_UNIT)
         out[top : top + ROWS] = np.rint(rows + noise[..., None]).clip(0, 255)
     return out

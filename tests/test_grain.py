@@ -6,6 +6,7 @@ from PIL import Image
 
 import dqcodec
 from dqcodec import bitstream, grain
+from dqcodec.bitstream.frame import GRAIN_UNIT, MOST_GRAIN
 from tests.test_cli import dq
 
 
@@ -48,18 +49,18 @@ def test_pictures_of_any_size(size):
 
 def test_missing_is_what_the_shown_picture_lacks():
     pixels = noisy(smooth(), 4)
-    assert grain.missing(pixels, smooth().astype(np.uint8)) == pytest.approx(4 * grain.PART * grain.UNIT, rel=0.15)
-    assert grain.missing(pixels, noisy(smooth(), 4, seed=1)) < 0.6 * 4 * grain.PART * grain.UNIT
+    assert grain.missing(pixels, smooth().astype(np.uint8)) == pytest.approx(4 * grain.PART * GRAIN_UNIT, rel=0.15)
+    assert grain.missing(pixels, noisy(smooth(), 4, seed=1)) < 0.6 * 4 * grain.PART * GRAIN_UNIT
     assert grain.missing(smooth().astype(np.uint8), pixels) == 0
-    assert grain.missing(noisy(smooth(), 100), smooth().astype(np.uint8)) == grain.MOST
+    assert grain.missing(noisy(smooth(), 100), smooth().astype(np.uint8)) == MOST_GRAIN
 
 
 def test_added_grain_has_its_strength_and_no_colour():
     clean = np.full((600, 300, 3), (90, 128, 160), np.uint8)
-    shown = grain.added(clean, 3 * grain.UNIT)
+    shown = grain.added(clean, 3 * GRAIN_UNIT)
     gap = shown.astype(int) - clean
     assert (gap == gap[..., :1]).all() and abs(gap.mean()) < 0.05 and gap.std() == pytest.approx(3, rel=0.03)
-    assert np.array_equal(grain.added(clean, 3 * grain.UNIT), shown) and grain.added(clean, 0) is clean
+    assert np.array_equal(grain.added(clean, 3 * GRAIN_UNIT), shown) and grain.added(clean, 0) is clean
     rows = gap[..., 0]
     assert not np.array_equal(rows[: grain.ROWS], rows[grain.ROWS : 2 * grain.ROWS])
 

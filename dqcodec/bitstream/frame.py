@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from dqcodec.bitstream.tokens import Tokens
 
 WHOLE = 256  # the scale of a picture that is coded at its own size
-MOST_GRAIN = 255
+GRAIN_UNIT, MOST_GRAIN = 16, 255  # a level of 0..255 has so many units of grain
 
 
 @dataclass(frozen=True)
