@@ -34,6 +34,25 @@ def vae(config, data, out, valid, metric_weights, device, init, teacher, resume)
     _train(trainer, "img_s", "img/s", ("loss", "l1", "lpips_vgg"))
 
 
+@train_group.command("detail")
+@click.option("--config", default="detail", show_default=True, help="YAML or JSON file, or a packaged config.")
+@click.option("--model", "models", required=True, multiple=True, type=PATH,
+              help="Model file whose decoded pictures to add detail to; repeatable, the first is validated with.")
+@click.option("--data", required=True, multiple=True, type=PATH, help="Folder of images or tar shards; repeatable.")
+@click.option("--out", required=True, type=PATH, help="Folder for checkpoint and logs.")
+@click.option("--valid", type=PATH, help="Folder of validation images.")
+@click.option("--metric-weights", type=PATH, help="Folder with the VGG16 and LPIPS weights of the loss.")
+@click.option("--device", default="cpu", show_default=True)
+@click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
+def detail(config, models, data, out, valid, metric_weights, device, resume) -> None:
+    """Train the detail layer on top of frozen models."""
+    from dqcodec.training.detail_config import load
+    from dqcodec.training.detail_trainer import DetailFolders, DetailTrainer
+
+    folders = DetailFolders(tuple(models), tuple(data), out, valid, metric_weights)
+    _train(DetailTrainer(load(config), folders, device, resume), "img_s", "img/s", ("loss", "l1", "lpips_vgg"))
+
+
 @train_group.command("prior")
 @click.option("--config", default="prior", show_default=True, help="YAML or JSON file, or a packaged config.")
 @click.option("--vae", required=True, type=PATH,

@@ -1,0 +1,239 @@
+"""Training of the detail layer on top of frozen models.
+
+Imports only torch, numpy, pillow and safetensors. A run is a pure function of its config, data and models, as that of
+the autoencoder is (trainer.py).
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dqcodec.errors import ConfigError, DataError
+from dqcodec.models.codebook import perplexity
+from dqcodec.models.decoder import random_origins
+from dqcodec.models.detail import PATCH, VALUES, Detail, DetailConfig
+from dqcodec.models.dqvae import DQVAE
+from dqcodec.models.ladder import expand
+from dqcodec.models.sampling import sample_levels
+from dqcodec.training import checkpoint
+from dqcodec.training.data import Batches, Pictures
+from dqcodec.training.detail_config import DetailTrainConfig
+from dqcodec.training.ema import WeightAverage
+from dqcodec.training.log import CsvLog
+from dqcodec.training.loop import Loop
+from dqcodec.training.optimisers import Optimiser
+from dqcodec.training.perceptual import LpipsVgg
+from dqcodec.training.resident import ResidentBatches
+from dqcodec.training.schedule import learning_rate
+from dqcodec.training.validate import load_crops
+from dqcodec.weights.model_file import Model
+
+ROUNDS, MOST = 12, 120_000  # of k-means, and vectors for it
+COUNT = 100.0  # that a starting code's average carries
+
+
+@dataclass(frozen=True)
+class DetailFolders:
+    """Where a run reads and writes. models: model files whose decoded pictures it adds to, the first of them counting
+    for validation; valid may be None."""
+
+    models: tuple[Path, ...]
+    data: tuple[Path, ...]
+    out: Path
+    valid: Path | None = None
+    metric_weights: Path | None = None
+
+
+@dataclass(frozen=True)
+class Base:
+    """A batch as the frozen model decodes it. x, shown: (B, 3, H, W); present: (B, 1, H/4, W/4) 0 or 1, where detail
+    may be."""
+
+    x: Tensor
+    shown: Tensor
+    present: Tensor
+
+
+class DetailTrainer(Loop):
+    """One run in one process. `run()` trains to the end or until `should_stop()`."""
+
+    def __init__(self, config: DetailTrainConfig, folders: DetailFolders, device: str = "cpu", resume: bool = False):
+        self.config, self.folders, self.device = config, folders, torch.device(device)
+        if not resume and (folders.out / checkpoint.NAME).exists():
+            raise DataError(f"{folders.out}: already holds a run; add --resume to go on, or choose another --out")
+        if config.loss.lpips_vgg and folders.metric_weights is None:
+            raise DataError("LPIPS-VGG needs its weights: give --metric-weights DIR or set loss.lpips_vgg to 0")
+        torch.manual_seed(config.seed)
+        self.bases = [base for path in folders.models for base in _decoders(path, config, self.device)]
+        try:
+            self.model = Detail(DetailConfig(**config.model)).to(self.device, memory_format=torch.channels_last)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"section model: {error}") from error
+        self.lpips = None
+        if config.loss.lpips_vgg:
+            self.lpips = LpipsVgg(folders.metric_weights).to(self.device, memory_format=torch.channels_last)
+        pictures = Pictures(list(folders.data))
+        kind = ResidentBatches if self.device.type == "cuda" else Batches
+        extra = (self.device,) if self.device.type == "cuda" else ()
+        self.batches = kind(pictures, config.data, config.seed, 0, 1, *extra)
+        self.optimiser = Optimiser(self.model.named_parameters(), config.optim, _is_hidden)
+        self.step, self.elapsed = 0, 0.0
+        if resume:
+            state = checkpoint.load(folders.out, self.device)
+            self.model.load_state_dict(state["model"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.step, self.elapsed = state["step"], state["elapsed"]
+        else:
+            self._start_codebook()
+        self.average = WeightAverage(self.model, config.optim.ema_decay)
+        if resume:
+            self.average.state, self.average.updates = state["ema"], state["ema_updates"]
+        self.crops = load_crops(folders.valid) if folders.valid is not None else None
+        self.log = CsvLog(folders.out / "log.csv", self.step if resume else None)
+        self.valid_log = CsvLog(folders.out / "valid.csv", self.step + 1 if resume else None)
+
+    @torch.no_grad()
+    def _start_codebook(self) -> None:
+        """k-means (Lloyd 1982) of residuals where there is more than usual to code."""
+        found = []
+        for step in range(self.config.start_batches):
+            base = self.base(self.batches(step), step, everywhere=True)
+            found.append(F.pixel_unshuffle(base.x - base.shown, PATCH).permute(0, 2, 3, 1).reshape(-1, VALUES))
+        vectors = torch.cat(found)
+        length = vectors.norm(dim=1)
+        vectors = vectors[length > length.median()]
+        vectors = vectors[torch.randperm(len(vectors), device=self.device)[:MOST]]
+        book = self.model.codebook
+        if len(vectors) < book.size:
+            raise DataError(f"{len(vectors)} patches are too few for {book.size} codes: raise start_batches or the crop")
+        book.embedding.copy_(vectors[: book.size])
+        for _ in range(ROUNDS):
+            nearest = book.nearest(vectors)
+            count = torch.bincount(nearest, minlength=book.size)
+            mean = torch.zeros_like(book.embedding).index_add_(0, nearest, vectors) / count.clamp_min(1)[:, None]
+            spare = vectors[torch.randint(len(vectors), (book.size,), device=self.device)]
+            book.embedding.copy_(torch.where(count[:, None] > 0, mean, spare))
+        book.ema_count.fill_(COUNT)
+        book.ema_sum.copy_(COUNT * book.embedding)
+        book.updates.fill_(10_000)  # the short memory of a codebook's first steps would forget all this
+
+    @torch.no_grad()
+    def base(self, x: Tensor, step: int, everywhere: bool = False) -> Base:
+        """What the frozen model of `step` decodes of x (B, 3, H, W), at random levels unless `everywhere`."""
+        x = x.to(self.device, memory_format=torch.channels_last)
+        vae = self.bases[step % len(self.bases)]
+        with torch.autocast(self.device.type, torch.bfloat16):
+            _, q, distortion = vae.analyse(x)
+            levels, detailed = sample_detail(distortion, vae.level_bits)
+            if everywhere:
+                levels, detailed = torch.full_like(levels, len(vae.ladder) - 1), torch.ones_like(detailed)
+            shown = vae.decoder(vae.quantizer.values(q.partial, None, levels), levels,
+                                random_origins(len(x), x.device))
+        present = expand(detailed, vae.ladder.region // PATCH)[:, None].float()
+        return Base(x, shown.float().clamp(-1, 1), present)
+
+    def save(self) -> None:
+        """Write the checkpoint of the state after `self.step` steps."""
+        checkpoint.save(self.folders.out, {
+            "config": self.config.to_dict(),
+            "detail": self.model.config.to_dict(),
+            "model": self.model.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "ema": self.average.state,
+            "ema_updates": self.average.updates,
+            "step": self.step,
+            "elapsed": self.elapsed,
+        })
+
+    def _one_step(self) -> dict:
+        start = time.monotonic()
+        c = self.config
+        torch.manual_seed(c.seed * 1_000_003 + self.step)
+        rate = learning_rate(c.optim, self.step, self.progress)
+        self.optimiser.set_rate(rate)
+        base = self.base(self.batches(self.step), self.step)
+        self.model.train()
+        with torch.autocast(self.device.type, torch.bfloat16):
+            target = self.model.target(base.x, base.shown)
+            codes, vectors = self.model.quantise(target.detach())
+            through = target + (vectors - target).detach()  # straight through (Bengio et al. 2013)
+            decoded = self.model.add(base.shown, through, base.present)
+            l1 = (decoded - base.x).abs().mean()
+            loss, figures = c.loss.l1 * l1, {"l1": l1.item()}
+            if self.lpips is not None:
+                place = _random_patch(base.x, c.loss.lpips_crop)
+                distance = self.lpips(decoded[place], base.x[place]).mean()
+                loss, figures["lpips_vgg"] = loss + c.loss.lpips_vgg * distance, distance.item()
+        commitment = ((target - vectors).square() * base.present).sum() / (base.present.sum().clamp_min(1) * VALUES)
+        loss = loss + c.loss.commitment * commitment
+        self.optimiser.zero_grad()
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), c.optim.grad_clip)
+        if torch.isfinite(norm):  # one bad batch must not poison the weights
+            self.optimiser.step()
+        used = base.present[:, 0] > 0
+        self.model.codebook.update(target.detach().permute(0, 2, 3, 1)[used], codes[used])
+        self.average.update(self.model)
+        images = c.data.batch / max(1e-9, time.monotonic() - start)
+        return {"img_s": round(images, 2), "lr": rate, "loss": loss.item(), **figures, "commitment": commitment.item(),
+                "perplexity": perplexity(codes[used], self.model.config.codes), "grad_norm": float(norm)}
+
+    @torch.no_grad()
+    def _look(self) -> None:
+        """PSNR and LPIPS-VGG of validation crops, all at the finest level, without and with detail everywhere."""
+        if self.crops is None:
+            return
+        model = Detail(self.model.config).to(self.device, memory_format=torch.channels_last)
+        model.load_state_dict(self.average.state)
+        row: dict[str, float] = {"step": self.step, "hours": round(self.elapsed / 3600, 4)}
+        figures: dict[str, list[float]] = {}
+        for x in self.crops.split(4):
+            base = self.base(x, 0, everywhere=True)
+            vectors = model.quantise(model.target(base.x, base.shown))[1]
+            for name, picture in (("base", base.shown), ("detail", model.add(base.shown, vectors, base.present))):
+                mse = (picture.clamp(-1, 1) - base.x).square().mean((1, 2, 3)) / 4
+                figures.setdefault(f"psnr_{name}", []).append(float((-10 * mse.log10()).mean()))
+                if self.lpips is not None:
+                    with torch.autocast(self.device.type, torch.bfloat16):
+                        figures.setdefault(f"lpips_vgg_{name}", []).append(float(self.lpips(picture, base.x).mean()))
+        self.valid_log.write(row | {k: sum(v) / len(v) for k, v in figures.items()})
+
+
+def _decoders(path: Path, config: DetailTrainConfig, device: torch.device) -> list[DQVAE]:
+    """The frozen networks of a model file, its dial at each setting of the config."""
+    loaded = Model.read(path)
+    if not loaded.encodes:
+        raise DataError(f"{path}: this model decodes only; detail is trained on what a model encodes itself")
+    turned = [loaded.vae] if loaded.dial is None else [loaded.at(r).vae for r in config.realism]
+    return [vae.requires_grad_(False).to(device, memory_format=torch.channels_last) for vae in turned]
+
+
+def sample_detail(distortion: Tensor, bits: Tensor) -> tuple[Tensor, Tensor]:
+    """Random levels (B, Hr, Wr) int64 and which of their regions carry detail, (B, Hr, Wr) bool, all of the last level.
+
+    distortion (B, L, Hr, Wr) predicted; bits (L,) raw bits of a region at each level. Half of the pictures are at the
+    last level everywhere, the others at random levels; detail is in all that may have it or in the worse half.
+    """
+    last = distortion.shape[1] - 1
+    levels = sample_levels(distortion, bits)
+    coin = torch.rand(2, len(levels), 1, 1, device=levels.device) < 0.5
+    levels = torch.where(coin[0], last, levels)
+    left = distortion[:, last]
+    worse = left > left.flatten(1).median(1).values[:, None, None]
+    return levels, (levels == last) & (coin[1] | worse)
+
+
+def _is_hidden(name: str) -> bool:
+    return ".conv" in name and name.endswith(".weight")
+
+
+def _random_patch(x: Tensor, side: int) -> tuple:
+    side = min(side, x.shape[2], x.shape[3])
+    top, left = (int(torch.randint(size - side + 1, ())) for size in x.shape[2:])
+    return slice(None), slice(None), slice(top, top + side), slice(left, left + side)
