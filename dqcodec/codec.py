@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from dqcodec import bitstream, grain, images, reduction
-from dqcodec.bitstream import WHOLE, Extra, Frame, Tokens
+from dqcodec.bitstream import WHOLE, Details, DetailTable, Extra, Frame, Tokens
 from dqcodec.errors import DqError, FormatError, OutOfReachError, RateError, UnknownModelError
 from dqcodec.images import Picture
 from dqcodec.weights import registry
@@ -151,7 +151,8 @@ def decode(
     else:
         loaded, share, step = None, 1.0, None  # `read` refuses the size by name
     parsed = bitstream.read(
-        data, lambda mark: loaded.entropy, max_pixels=max_pixels, partial=partial or complete, upto_step=step
+        data, lambda mark: loaded.entropy, max_pixels=max_pixels, partial=partial or complete, upto_step=step,
+        find_detail=_detail_table,
     )
     tokens, invented = parsed.tokens, ()
     if complete:
@@ -161,15 +162,22 @@ def decode(
         invented = tuple(range(parsed.steps_read, wanted))
         tokens = fill_in(loaded, tokens, invented)
     frame = replace(header.frame, grain=round(header.grain * share))
-    return Decoded(render(loaded, tokens, frame, parsed.extras, device), parsed.problem, invented)
+    return Decoded(render(loaded, tokens, frame, parsed.extras, device, parsed.details), parsed.problem, invented)
 
 
-def render(model: Model, tokens: Tokens, frame: Frame, extras: Sequence[Extra], device: str = "auto") -> Image.Image:
-    """The picture of some tokens; frame, extras: of their file. Raises FormatError, ImageError for broken extras."""
+def render(model: Model, tokens: Tokens, frame: Frame, extras: Sequence[Extra], device: str = "auto",
+           details: Details | None = None) -> Image.Image:
+    """The picture of some tokens; frame, extras, details: of their file. Raises FormatError, ImageError for broken
+    extras."""
     from dqcodec import networks  # torch: not before the file has proved sound
 
     target_device = networks.pick_device(device)
     pixels = networks.synthesise(model.vae.to(target_device), tokens, target_device)
+    if details is not None:
+        from dqcodec.weights import detail_file
+
+        layer = detail_file.find(details.layer.fingerprint)
+        pixels = networks.with_detail(layer.net.to(target_device), pixels, details.codes, target_device)
     pixels = grain.added(reduction.enlarged(pixels, frame), frame.grain)
     kept = {extra.kind: extra.data for extra in extras}
     alpha = None
@@ -177,6 +185,12 @@ def render(model: Model, tokens: Tokens, frame: Frame, extras: Sequence[Extra], 
         alpha = images.unpack_alpha(kept["alpha"], frame.width, frame.height)
     unpacked = {kind: _unpack(kind, kept[kind]) for kind in ("icc", "exif", "xmp") if kind in kept}
     return images.from_picture(Picture(pixels, alpha, frame.grey, **unpacked))
+
+
+def _detail_table(mark: bytes) -> DetailTable:
+    from dqcodec.weights import detail_file  # torch, as above
+
+    return detail_file.find(mark).table
 
 
 def tokens_of(data: bytes, model: str | None = None, max_pixels: int = MAX_PIXELS) -> Tokens:

@@ -18,10 +18,12 @@ from dqcodec.weights.model_file import Model
 L1_WEIGHT = 2.0  # of the measured error beside the predicted distortion; against 0 on validation pictures
 
 
-def thorough_plan(model: Model, analysis: Analysis, pixels: np.ndarray, device: torch.device) -> rate.Plan:
-    """Plan of all rates of pixels (H, W, 3) uint8 whose analysis is given."""
+def thorough_costs(model: Model, analysis: Analysis, pixels: np.ndarray,
+                   device: torch.device) -> tuple[np.ndarray, np.ndarray]:
+    """Costs and distortions (L, rows, cols), as rate.plan wants them, of pixels (H, W, 3) uint8 whose analysis is
+    given."""
     distortion = analysis.distortion + L1_WEIGHT * decoded_errors(model, analysis, pixels, device)
-    return rate.plan(analysis, model_costs(model.entropy, analysis), distortion)
+    return model_costs(model.entropy, analysis), distortion
 
 
 def decoded_errors(model: Model, analysis: Analysis, pixels: np.ndarray, device: torch.device) -> np.ndarray:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from dqcodec import bitstream, feedback, grain, networks, rate, reduction
-from dqcodec.bitstream import WHOLE, Extra, Frame
-from dqcodec.effort import thorough_plan
+from dqcodec.bitstream import ABSENT, WHOLE, Details, Extra, Frame, Tokens
+from dqcodec.effort import thorough_costs
 from dqcodec.errors import OutOfReachError
 from dqcodec.images import Picture
 from dqcodec.networks import Analysis
+from dqcodec.weights import detail_file
+from dqcodec.weights.detail_file import DetailLayer
 from dqcodec.weights.model_file import Model
 
 
@@ -79,27 +81,29 @@ class _Encoder:
         self._about = about if wanted.size is None else wanted.size
         self.frame = Frame(width, height, picture.grey, scale)
         self._pixels = reduction.reduced(picture.pixels, self.frame)
+        # Detail is of regions of one size; the package's ladders have them, a user's may not.
+        self._layer = detail_file.default() if model.config.ladder.region == networks.REGION else None
 
     @functools.cached_property
     def _analysis(self) -> Analysis:
         return networks.analyse(self._model.vae, self._pixels, self._device)
 
     @functools.cached_property
-    def _plan(self) -> rate.Plan:
+    def _plans(self) -> _Plans:
         return self._planned(self._analysis)
 
     @functools.cached_property
     def _levels(self) -> np.ndarray:
-        return self._levels_about(self._plan)
+        return self._of_ladder(self._levels_about(self._plans.whole))
 
     @property
     def planned_bytes(self) -> float:
         """Bytes of the file of the wanted quality, by the plan alone."""
-        return rate.bytes_for_quality(self._plan, self._wanted.quality)
+        return rate.bytes_for_quality(self._plans.whole, self._wanted.quality)
 
     @functools.cached_property
     def shown(self) -> np.ndarray:
-        """Pixels (H, W, 3) uint8 of about the file before its codes are corrected, not enlarged."""
+        """Pixels (H, W, 3) uint8 of about the file before its codes are corrected, without detail, not enlarged."""
         return networks.synthesise(self._model.vae, rate.tokens_at(self._analysis, self._levels), self._device)
 
     def file(self) -> bytes:
@@ -108,7 +112,7 @@ class _Encoder:
         found = feedback.corrected(self._model.vae, self._analysis, self._levels, self._device, rounds, gain,
                                    self.shown)
         # Codes answer the levels they were decoded at, so a thorough plan is wanted here too, not the quick plan's.
-        plan = self._planned(found)
+        plans = self._planned(found)
         lost = grain.missing(self._picture.pixels, reduction.enlarged(self.shown, self.frame))
         writer = bitstream.Writer(self._model.entropy, extras=self._extras, frame=replace(self.frame, grain=lost))
         written: dict[bytes, bytes] = {}  # the search has written the file that it settles on
@@ -116,19 +120,128 @@ class _Encoder:
         def write(levels: np.ndarray) -> bytes:
             key = levels.tobytes()
             if key not in written:
-                written[key] = writer.write(plan.tokens(levels))
+                written[key] = writer.write(plans.ladder.tokens(levels))
             return written[key]
 
         if self._wanted.size is None:
-            return write(self._levels_about(plan))
-        return write(rate.levels_for_size(plan, self._wanted.size, lambda levels: len(write(levels))))
+            wanted = self._levels_about(plans.whole)
+            detailed = int((wanted > self._last).sum())
+            levels = self._of_ladder(wanted)
+            return self._detail_on(plans, levels).file(writer, detailed) if detailed else write(levels)
+        return self._file_of_size(plans, writer, write)
+
+    def _file_of_size(self, plans: _Plans, writer: bitstream.Writer, write: Callable[[np.ndarray], bytes]) -> bytes:
+        """The file of the wanted size: of the ladder's steps if the plan has no detail at that, else with as much as
+        there is room for on top of steps of the planned size, or of all where even they are not enough."""
+        size, ladder = self._wanted.size, plans.ladder
+        planned = int((self._levels_about(plans.whole) > self._last).sum())
+        room = int(size - planned * self._layer_bits / 8) if planned else size
+
+        def of_ladder(target: int) -> np.ndarray:
+            return rate.levels_for_size(ladder, target, lambda levels: len(write(levels)))
+
+        try:
+            levels = of_ladder(room)
+            if not planned:
+                return write(levels)
+        except OutOfReachError as error:
+            if self._layer is None or error.nearest > size:
+                raise
+            levels = np.full_like(ladder.start, self._last) if error.nearest < room else ladder.start
+        data = self._detail_on(plans, levels).file_of_size(writer, size)
+        return write(of_ladder(size)) if data is None else data
+
+    def _detail_on(self, plans: _Plans, levels: np.ndarray) -> _DetailSearch:
+        tokens = plans.ladder.tokens(levels)
+        shown = networks.synthesise(self._model.vae, tokens, self._device)
+        return _DetailSearch(self._layer, self._pixels, tokens, shown, levels == self._last, self._device)
+
+    @property
+    def _last(self) -> int:
+        return len(self._model.config.ladder) - 1
+
+    @property
+    def _layer_bits(self) -> float:
+        """Bits of a region's detail, in the mean."""
+        table = self._layer.table
+        return table.side**2 * float(self._layer.bits @ table.table) / table.table.sum()
+
+    def _of_ladder(self, levels: np.ndarray) -> np.ndarray:
+        return np.minimum(levels, self._last).astype(np.uint8)
 
     def _levels_about(self, plan: rate.Plan) -> np.ndarray:
         if self._about is None:
             return rate.levels_for_quality(plan, self._wanted.quality)
         return rate.levels_near(plan, self._about)
 
-    def _planned(self, analysis: Analysis) -> rate.Plan:
+    def _planned(self, analysis: Analysis) -> _Plans:
         if self._wanted.thorough:
-            return thorough_plan(self._model, analysis, self._pixels, self._device)
-        return rate.plan(analysis, rate.table_costs(analysis, self._model.tables, self._model.cost_ratio))
+            measures = thorough_costs(self._model, analysis, self._pixels, self._device)
+        else:
+            measures = (rate.table_costs(analysis, self._model.tables, self._model.cost_ratio), analysis.distortion)
+        ladder = rate.plan(analysis, *measures)
+        if self._layer is None:
+            return _Plans(ladder, ladder)
+        return _Plans(ladder, rate.plan(analysis, *rate.detail_step(*measures, self._layer_bits)))
+
+
+@dataclass(frozen=True)
+class _Plans:
+    """Plans of a picture: of the ladder's steps alone, and of the whole with detail as one more."""
+
+    ladder: rate.Plan
+    whole: rate.Plan
+
+
+class _DetailSearch:
+    """Files with detail on top of what the ladder's steps show, so that its codes answer that.
+
+    pixels, shown: (H, W, 3) uint8, the picture and what its tokens show. last: (rows, cols) bool, where detail may be.
+    """
+
+    def __init__(self, layer: DetailLayer, pixels: np.ndarray, tokens: Tokens, shown: np.ndarray, last: np.ndarray,
+                 device: torch.device):
+        self._layer, self._tokens, self._last = layer, tokens, last
+        net, side = layer.net.to(device), layer.table.side
+        self._codes = networks.detail_codes(net, pixels, shown, device)
+        everywhere = np.where(np.kron(last, np.ones((side, side), bool)), self._codes, ABSENT)
+        saved = _error(pixels, shown, last.shape) - _error(pixels, networks.with_detail(net, shown, everywhere, device),
+                                                           last.shape)
+        rows, cols = last.shape
+        bits = layer.bits[self._codes].reshape(rows, side, cols, side).sum((1, 3))
+        worth = np.where(last, saved / bits, -np.inf).reshape(-1)
+        self._order = np.argsort(-worth, kind="stable")[: int(last.sum())]  # best first
+
+    def _details(self, count: int) -> Details:
+        chosen = np.zeros(self._last.size, bool)
+        chosen[self._order[:count]] = True
+        side = self._layer.table.side
+        present = np.kron(chosen.reshape(self._last.shape), np.ones((side, side), bool))
+        return Details(np.where(present, self._codes, ABSENT).astype(np.int32), self._layer.table)
+
+    def file(self, writer: bitstream.Writer, count: int) -> bytes:
+        """The file with detail in the `count` regions where it is worth most."""
+        return writer.write(self._tokens, self._details(min(count, len(self._order))))
+
+    def file_of_size(self, writer: bitstream.Writer, size: int) -> bytes | None:
+        """The largest file of at most `size` bytes, None if there is none with detail. Raises OutOfReachError if even
+        that with all detail is smaller by more than the tolerance."""
+        low, high, best = 0, len(self._order) + 1, None
+        while high - low > 1:
+            count = (low + high) // 2
+            data = self.file(writer, count)
+            if len(data) <= size:
+                low, best = count, data
+            else:
+                high = count
+        if low == len(self._order) and best is not None and len(best) < size * (1 - rate.TOLERANCE):
+            raise OutOfReachError(size, len(best))
+        return best
+
+
+def _error(pixels: np.ndarray, shown: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
+    """Sum of absolute differences (rows, cols) in each region of two pictures (H, W, 3) uint8."""
+    gap = np.abs(np.subtract(pixels, shown, dtype=np.float32)).sum(2)
+    region = networks.REGION
+    gap = np.pad(gap, [(0, count * region - side) for count, side in zip(grid, gap.shape, strict=True)])
+    return gap.reshape(grid[0], region, grid[1], region).sum((1, 3))

@@ -10,9 +10,12 @@ import torch
 
 from dqcodec.bitstream.tokens import Tokens
 from dqcodec.errors import DqError
+from dqcodec.models.detail import PATCH, Detail
 from dqcodec.models.dqvae import DQVAE
 from dqcodec.models.receptive import decoder_radius, encoder_radius
 from dqcodec.tiles import TILE, WHOLE, Tile, tiles
+
+REGION = 16  # pixels along a side of a region of detail, as of every ladder here
 
 
 @dataclass(frozen=True)
@@ -157,10 +160,42 @@ def synthesise(vae: DQVAE, tokens: Tokens, device: torch.device, whole: int = WH
                 part = grid[tuple(slice(o.start * side, o.stop * side) for o in outer)]
                 codes.append(torch.from_numpy(part.astype(np.int64)).to(device)[None])
             values = vae.quantizer.lookup(codes, levels)
-            image = vae.decoder(values, levels, (t.outer_top, t.outer_left))[0]  # (3, h, w)
-            inner = image[:, (t.top - t.outer_top) * region : (t.bottom - t.outer_top) * region,
-                          (t.left - t.outer_left) * region : (t.right - t.outer_left) * region]
-            inner = ((inner.float() + 1) * 127.5).round_().clamp_(0, 255).byte().permute(1, 2, 0).cpu().numpy()
-            place = out[t.top * region : t.bottom * region, t.left * region : t.right * region]
-            place[:] = inner[: place.shape[0], : place.shape[1]]
+            _put_pixels(out, vae.decoder(values, levels, (t.outer_top, t.outer_left))[0], t, region)
     return out
+
+
+def detail_codes(detail: Detail, pixels: np.ndarray, shown: np.ndarray, device: torch.device, whole: int = WHOLE,
+                 tile: int = TILE) -> np.ndarray:
+    """Codes (rows * 4, cols * 4) int32 of what `shown` lacks of pixels, both (H, W, 3) uint8, in all regions."""
+    rows, cols = (-(-side // REGION) for side in pixels.shape[:2])
+    found = np.empty((rows * REGION // PATCH, cols * REGION // PATCH), np.int32)
+    with _inference(device):
+        for t in tiles(rows, cols, REGION, 0, whole, tile):
+            codes = detail.quantise(_padded(pixels, t, REGION, device), _padded(shown, t, REGION, device))
+            _put(found, codes[0], t, REGION // PATCH)
+    return found
+
+
+def with_detail(detail: Detail, shown: np.ndarray, codes: np.ndarray, device: torch.device, whole: int = WHOLE,
+                tile: int = TILE) -> np.ndarray:
+    """Pixels (H, W, 3) uint8: `shown` with detail of codes (rows * 4, cols * 4) int32, ABSENT where there is none."""
+    side = REGION // PATCH
+    rows, cols = codes.shape[0] // side, codes.shape[1] // side
+    out = np.empty_like(shown)
+    with _inference(device):
+        for t in tiles(rows, cols, REGION, detail.radius, whole, tile):
+            outer = (slice(t.outer_top * side, t.outer_bottom * side), slice(t.outer_left * side, t.outer_right * side))
+            part = torch.from_numpy(codes[outer].astype(np.int64)).to(device)[None]
+            present = (part >= 0)[:, None].float()
+            image = detail.add(_padded(shown, t, REGION, device), detail.lookup(part), present)[0]
+            _put_pixels(out, image, t, REGION)
+    return out
+
+
+def _put_pixels(out: np.ndarray, image: torch.Tensor, t: Tile, region: int) -> None:
+    """Put a tile's own pixels of image (3, h, w) in [-1, 1] into out (H, W, 3) uint8."""
+    inner = image[:, (t.top - t.outer_top) * region : (t.bottom - t.outer_top) * region,
+                  (t.left - t.outer_left) * region : (t.right - t.outer_left) * region]
+    inner = ((inner.float() + 1) * 127.5).round_().clamp_(0, 255).byte().permute(1, 2, 0).cpu().numpy()
+    place = out[t.top * region : t.bottom * region, t.left * region : t.right * region]
+    place[:] = inner[: place.shape[0], : place.shape[1]]

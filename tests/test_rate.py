@@ -99,3 +99,11 @@ def test_quality_is_monotone_and_nested():
 def test_tokens_of_a_plan_fit_the_ladder():
     plan = plan_of(analysis(5, 6))
     plan.tokens(plan.levels(30)).validate(LADDER)
+
+
+def test_detail_is_a_step_after_the_last_that_saves_a_share():
+    costs, distortion = np.random.default_rng(0).random((2, 3, 4, 5))
+    more, less = rate.detail_step(costs, distortion, 140.0)
+    assert more.shape == less.shape == (4, 4, 5)
+    assert np.array_equal(more[:3], costs) and np.array_equal(less[:3], distortion)
+    assert (more[3] == 140 + rate.MAP_BIT).all() and np.allclose(less[3], (1 - rate.DETAIL_GAIN) * distortion[2])

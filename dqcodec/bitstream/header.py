@@ -2,7 +2,7 @@
 
     signature    4   9D 44 51 0A
     version      1   major << 4 | minor
-    flags        1   bits 0-3 number of step sections, bit 4 grey output, bit 5 scale, bit 6 grain, bit 7 zero
+    flags        1   bits 0-3 number of step sections, bit 4 grey output, bit 5 scale, bit 6 grain, bit 7 detail
     width        1-5 varint
     height       1-5 varint
     scale        0-1 256ths of width and height at which the picture is coded, 1..255; only with bit 5
@@ -26,6 +26,7 @@ from dqcodec.errors import ChecksumError, FormatError, SignatureError, Truncated
 SIGNATURE = b"\x9dDQ\n"
 MAJOR, MINOR = 1, 0
 FRAMED_MINOR = 1  # of files with a scale or grain, which readers of 1.0 refuse by their flags
+DETAIL_MINOR = 2  # of files with detail, which those of 1.0 and 1.1 refuse likewise
 MAX_STEPS = 15
 MAX_SIDE = 2**31 - 1
 FINGERPRINT_BYTES = 4
@@ -34,6 +35,7 @@ _STEPS_MASK = 0x0F
 _GREY = 0x10
 _SCALED = 0x20
 _GRAIN = 0x40
+_DETAIL = 0x80
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class Header:
     steps: number of step sections in the complete file, 1..15.
     grey: the decoded picture is to be delivered as one grey channel.
     scale: 256ths of its size at which it is coded, 1..256. grain: sixteenths of a level of added noise, 0..255.
+    detail: whether a section of detail follows the steps.
     version: (major, minor) as stored.
     """
 
@@ -55,6 +58,7 @@ class Header:
     grey: bool = False
     scale: int = WHOLE
     grain: int = 0
+    detail: bool = False
     version: tuple[int, int] = (MAJOR, MINOR)
 
     def __post_init__(self):
@@ -82,6 +86,7 @@ def pack(header: Header) -> bytes:
     major, minor = header.version
     optional = [(_SCALED, header.scale, header.scale < WHOLE), (_GRAIN, header.grain, header.grain > 0)]
     flags = header.steps | (_GREY if header.grey else 0) | sum(flag for flag, _, there in optional if there)
+    flags |= _DETAIL if header.detail else 0
     body = SIGNATURE + bytes([major << 4 | minor, flags])
     body += varint.encode(header.width) + varint.encode(header.height)
     body += bytes(value for _, value, there in optional if there) + header.fingerprint
@@ -103,8 +108,7 @@ def _check_signature(data: bytes) -> None:
 def parse(data: bytes) -> tuple[Header, int]:
     """Read the header at the start of `data`; returns (header, its length in bytes).
 
-    Raises SignatureError, TruncatedError, VersionError (another major version, or flags that this
-    version does not know), ChecksumError or FormatError.
+    Raises SignatureError, TruncatedError, VersionError (another major version), ChecksumError or FormatError.
     """
     _check_signature(data)
     if len(data) < 6:
@@ -122,8 +126,6 @@ def parse(data: bytes) -> tuple[Header, int]:
     if len(data) < check_at + 2:
         raise TruncatedError("the file ends within its header", len(data))
     flags = data[5]
-    if flags & ~(_STEPS_MASK | _GREY | _SCALED | _GRAIN):  # what they bring along may move the check
-        raise VersionError(f"flags {flags:#04x} need a newer dqcodec, or the header is damaged", 5)
     if bytes(data[check_at : check_at + 2]) != check_of(bytes(data[:check_at])):
         raise ChecksumError("the header is damaged: its checksum differs", check_at)
     if not flags & _STEPS_MASK:
@@ -136,5 +138,5 @@ def parse(data: bytes) -> tuple[Header, int]:
     scale, grain = (next(values) if present else none for present, none in zip(there, (WHOLE, 0), strict=True))
     fingerprint = bytes(data[mark_at:check_at])
     header = Header(width, height, fingerprint, flags & _STEPS_MASK, bool(flags & _GREY), scale, grain,
-                    (major, minor))
+                    bool(flags & _DETAIL), (major, minor))
     return header, check_at + 2

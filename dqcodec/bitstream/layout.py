@@ -33,12 +33,19 @@ def inspect(data: bytes) -> Layout:
     problem = None
     try:
         while sum(section.step is not None for section in found) < header.steps:
-            found.append(sections.parse(data, offset))
-            offset = found[-1].end
-            if not found[-1].intact and problem is None:
-                problem = f"section {found[-1].name} is damaged (at byte {found[-1].offset})"
+            offset = _take(data, offset, found)
+        if header.detail:
+            offset = _take(data, offset, found)
         if offset != len(data):
             raise FormatError(f"{len(data) - offset} bytes follow the last section", offset)
     except FormatError as error:
-        problem = problem or str(error)
+        problem = str(error)
+    broken = [f"section {s.name} is damaged (at byte {s.offset})" for s in found if not s.intact]
+    problem = broken[0] if broken else problem
     return Layout(header, header_bytes, tuple(found), problem)
+
+
+def _take(data: bytes, offset: int, found: list[Section]) -> int:
+    """Add the section at `offset` to `found`; returns where the next one starts."""
+    found.append(sections.parse(data, offset))
+    return found[-1].end

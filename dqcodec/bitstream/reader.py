@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
+from dqcodec.bitstream import detail, sections
 from dqcodec.bitstream import header as headers
-from dqcodec.bitstream import sections
 from dqcodec.bitstream.code_model import CodeModel, Known
+from dqcodec.bitstream.detail import Details, DetailTable
 from dqcodec.bitstream.header import Header
 from dqcodec.bitstream.range_coder import SymbolDecoder
 from dqcodec.bitstream.sections import EXTRA_NAMES, Extra, Section
@@ -25,6 +28,7 @@ class Parsed:
 
     tokens: of the steps read; they always fit the model's ladder.
     steps_in_file: step sections of the complete file. steps_read: how many of them tokens hold.
+    details: the detail of a file that has some, None if none was read.
     problem: None, or one line that says what is missing or damaged and at which byte (partial reading).
     """
 
@@ -34,6 +38,7 @@ class Parsed:
     steps_in_file: int
     steps_read: int
     problem: str | None = None
+    details: Details | None = None
 
 
 def read(
@@ -43,6 +48,7 @@ def read(
     max_pixels: int = MAX_PIXELS,
     partial: bool = False,
     upto_step: int | None = None,
+    find_detail: Callable[[bytes], DetailTable] | None = None,
 ) -> Parsed:
     """Decode a .dq file.
 
@@ -51,6 +57,7 @@ def read(
     partial: a truncated or damaged file yields its intact first steps, and `problem` says what is
         wrong; it still raises if step 0 is not intact.
     upto_step: decode steps 0..upto_step only; what lies behind them is not looked at.
+    find_detail: gives the detail layer of a 4-byte fingerprint, as find_model does; None to leave detail out.
 
     Raises FormatError and its subclasses (SignatureError, VersionError, TruncatedError, ChecksumError,
     UnknownSectionError, LimitError) or UnknownModelError.
@@ -63,22 +70,26 @@ def read(
             f"the image has {header.width}x{header.height} pixels, more than the limit of {max_pixels}", 6
         )
     wanted = header.steps if upto_step is None else min(header.steps, upto_step + 1)
-    extras, steps, problem = _collect(data, offset, header.steps, wanted, partial)
+    extras, steps, more, problem = _collect(data, offset, header, wanted, partial)
     model = find_model(header.fingerprint)
     _check_model(header, model, max_pixels)
     known, steps_read, problem = _decode(header, model, steps, problem, partial)
     tokens = known.tokens()
     tokens.validate(model.ladder)
-    return Parsed(tokens, header, extras, header.steps, steps_read, problem)
+    details = None
+    if more is not None and find_detail is not None and upto_step is None and steps_read == header.steps:
+        details, problem = _decode_detail(more, tokens.levels == len(model.ladder) - 1, find_detail, partial)
+    return Parsed(tokens, header, extras, header.steps, steps_read, problem, details)
 
 
 def _collect(
-    data: bytes, offset: int, in_file: int, wanted: int, partial: bool
-) -> tuple[tuple[Extra, ...], list[Section], str | None]:
-    """Find the extras and the first `wanted` step sections, checking every section on the way."""
+    data: bytes, offset: int, header: Header, wanted: int, partial: bool
+) -> tuple[tuple[Extra, ...], list[Section], Section | None, str | None]:
+    """Find the extras, the first `wanted` step sections, and after all steps the detail, checking every section on the
+    way."""
     extras: dict[str, Extra] = {}
     steps: list[Section] = []
-    problem = None
+    problem = more = None
     try:
         while len(steps) < wanted:
             section = sections.parse(data, offset)
@@ -90,13 +101,19 @@ def _collect(
                 section.check()
                 _sort_in(section, extras, steps)
             offset = section.end
-        if wanted == in_file and offset != len(data):
+        if wanted == header.steps and header.detail:
+            section = sections.parse(data, offset)
+            section.check()
+            if section.type != sections.DETAIL:
+                raise FormatError(f"section {section.name} stands where detail must", section.offset)
+            more, offset = section, section.end
+        if wanted == header.steps and offset != len(data):
             raise FormatError(f"{len(data) - offset} bytes follow the last section: remove them", offset)
     except FormatError as error:
         if not (partial and steps):
             raise
         problem = problem or str(error)
-    return tuple(extras.values()), steps, problem
+    return tuple(extras.values()), steps, more, problem
 
 
 def _sort_in(section: Section, extras: dict[str, Extra], steps: list[Section]) -> None:
@@ -153,6 +170,19 @@ def _decode(
             known.codes[step][:] = ABSENT
             return known, step, str(located)
     return known, len(steps), problem
+
+
+def _decode_detail(section: Section, last: np.ndarray, find_detail: Callable[[bytes], DetailTable],
+                   partial: bool) -> tuple[Details | None, str | None]:
+    """(details, problem) of the section of detail; last: (rows, cols) bool, the regions at the ladder's last level."""
+    try:
+        layer = find_detail(detail.mark(section.payload, section.payload_offset))
+        return detail.unpack(section.payload, last, layer), None
+    except FormatError as error:
+        located = FormatError(f"section {section.name}: {error}", section.payload_offset)
+        if not partial:
+            raise located from None
+        return None, str(located)
 
 
 def _open(section: Section) -> SymbolDecoder:

@@ -5,7 +5,7 @@
     payload
     crc       4     CRC-32 of type, length and payload, little-endian
 
-0x10 + s is ladder step s, 0x01 alpha; 0x81, 0x82, 0x83 are ICC profile, EXIF and XMP.
+0x10 + s is ladder step s, 0x01 alpha, 0x02 detail; 0x81, 0x82, 0x83 are ICC profile, EXIF and XMP.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dqcodec.bitstream import varint
 from dqcodec.bitstream.header import MAX_STEPS
 from dqcodec.errors import ChecksumError, TruncatedError
 
-ALPHA, ICC, EXIF, XMP = 0x01, 0x81, 0x82, 0x83
+ALPHA, DETAIL, ICC, EXIF, XMP = 0x01, 0x02, 0x81, 0x82, 0x83
 STEP = 0x10
 ANCILLARY = 0x80
 EXTRA_TYPES = {"icc": ICC, "alpha": ALPHA, "exif": EXIF, "xmp": XMP}
@@ -68,9 +68,11 @@ class Section:
 
     @property
     def name(self) -> str:
-        """Name for people, e.g. "step 2", "icc" or "unknown 0x90"."""
+        """Name for people, e.g. "step 2", "detail", "icc" or "unknown 0x90"."""
         if self.step is not None:
             return f"step {self.step}"
+        if self.type == DETAIL:
+            return "detail"
         return EXTRA_NAMES.get(self.type, f"unknown {self.type:#04x}")
 
     def check(self) -> None:

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from dqcodec.bitstream import detail, sections
 from dqcodec.bitstream import header as headers
-from dqcodec.bitstream import sections
 from dqcodec.bitstream.code_model import CodeModel, Known, MapModel
+from dqcodec.bitstream.detail import Details
 from dqcodec.bitstream.frame import WHOLE, Frame
 from dqcodec.bitstream.range_coder import SymbolEncoder
 from dqcodec.bitstream.sections import EXTRA_TYPES, Extra
@@ -19,15 +20,17 @@ from dqcodec.bitstream.tokens import Tokens
 
 
 def write(
-    tokens: Tokens, code_model: CodeModel, *, extras: Sequence[Extra] = (), frame: Frame | None = None
+    tokens: Tokens, code_model: CodeModel, *, extras: Sequence[Extra] = (), frame: Frame | None = None,
+    details: Details | None = None
 ) -> bytes:
     """The .dq file of `tokens`, equal for equal input.
 
     tokens: must fit code_model.ladder. extras: at most one of each kind; written in the order ICC,
     alpha, EXIF, XMP, all before the first step. frame: how the picture is delivered; default: as the tokens code it.
+    details: of a file with detail.
     Raises ValueError if tokens, extras, frame or the model break the format's rules.
     """
-    return Writer(code_model, extras=extras, frame=frame).write(tokens)
+    return Writer(code_model, extras=extras, frame=frame).write(tokens, details)
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class Writer:
                                 for extra in sorted(extras, key=lambda extra: list(EXTRA_TYPES).index(extra.kind)))
         self._written: list[_Written] = []
 
-    def write(self, tokens: Tokens) -> bytes:
+    def write(self, tokens: Tokens, details: Details | None = None) -> bytes:
         """The file of `tokens`, whatever was written before. Raises ValueError if they break the format's rules."""
         ladder = self.model.ladder
         tokens.validate(ladder)
@@ -75,8 +78,11 @@ class Writer:
                 kept = known.fork(tokens) if step + 1 < len(ladder) else replace(known, scratch=None)
                 self._written.append(_Written(section, kept, copy(maps)))
         minor = headers.FRAMED_MINOR if frame.scale < WHOLE or frame.grain else headers.MINOR
+        if details is not None:
+            minor = headers.DETAIL_MINOR
+            parts.append(sections.pack(sections.DETAIL, detail.pack(details, tokens.levels == len(ladder) - 1)))
         header = headers.Header(frame.width, frame.height, self.model.fingerprint, steps, frame.grey, frame.scale,
-                                frame.grain, (headers.MAJOR, minor))
+                                frame.grain, details is not None, (headers.MAJOR, minor))
         return b"".join([headers.pack(header), self._extras, *parts])
 
     def _forget_what_differs(self, tokens: Tokens) -> None:

@@ -1,9 +1,9 @@
 """Detail: what a decoded picture still lacks, as one code for each patch of 4x4 pixels, on top of any decoder.
 
 Residual vector quantisation in the pixels (Gray 1984; the base and enhancement layers of scalable video, Schwarz et al.
-2007, section IV): the target of a code is the difference between picture and decoded picture, which a small network
-may bend towards what is seen; another network turns codes and decoded picture into the picture that is shown.
-Neither sees the networks that decoded, so any decoder's picture will do.
+2007, section IV): a code is the vector of its codebook that is nearest to the difference between picture and decoded
+picture, and a small network turns codes and decoded picture into the picture that is shown. It does not see the
+networks that decoded, so any decoder's picture will do.
 """
 
 from __future__ import annotations
@@ -25,19 +25,17 @@ VALUES = 3 * PATCH**2
 
 @dataclass(frozen=True)
 class DetailConfig:
-    """codes: size of the codebook. width: channels at f4; blocks: residual blocks of encoder and decoder there.
-    half: channels of the decoder at f2."""
+    """codes: size of the codebook. width: channels at f4; blocks: residual blocks there. half: channels at f2."""
 
     codes: int = 1024
     width: int = 64
-    encoder_blocks: int = 1
-    decoder_blocks: int = 2
+    blocks: int = 2
     half: int = 32
 
     def __post_init__(self):
         if not 2 <= self.codes <= 4096 or min(self.width, self.half) < 1:
             raise ValueError("a detail has 2..4096 codes and at least one channel")
-        if min(self.encoder_blocks, self.decoder_blocks) < 0:
+        if self.blocks < 0:
             raise ValueError("blocks must not be negative")
 
     def to_dict(self) -> dict:
@@ -45,46 +43,31 @@ class DetailConfig:
 
 
 class Detail(nn.Module):
-    """Codebook and networks of the detail. Pictures are (B, 3, H, W) in [-1, 1], H and W multiples of 4."""
+    """Codebook and network of the detail. Pictures are (B, 3, H, W) in [-1, 1], H and W multiples of 4."""
 
     def __init__(self, config: DetailConfig):
         super().__init__()
         self.config = config
-        seen = 2 * VALUES
-
-        def trunk(blocks: int) -> nn.Sequential:
-            layers = [ResidualBlock(config.width) for _ in range(blocks)]
-            return nn.Sequential(nn.Conv2d(seen, config.width, 3, padding=1), *layers, nn.LeakyReLU(0.1))
-
-        self.encoder = nn.Sequential(*trunk(config.encoder_blocks), nn.Conv2d(config.width, VALUES, 1))
         self.codebook = Codebook(config.codes, VALUES)
-        self.decoder = trunk(config.decoder_blocks)
+        blocks = [ResidualBlock(config.width) for _ in range(config.blocks)]
+        self.trunk = nn.Sequential(nn.Conv2d(2 * VALUES, config.width, 3, padding=1), *blocks, nn.LeakyReLU(0.1))
         self.up = nn.Conv2d(config.width, 4 * config.half, 1)
         self.refine = ResidualBlock(config.half)
         self.to_image = nn.Conv2d(config.half, 12, 3, padding=1)
         # At the start plain residual quantisation, which is worth something: from random networks no code comes to mean
         # anything (docs/experiments.md, section 2).
-        for last in (self.encoder[-1], self.to_image):
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
+        nn.init.zeros_(self.to_image.weight)
+        nn.init.zeros_(self.to_image.bias)
 
     @property
     def radius(self) -> int:
-        """Pixels from which on one no longer bears on another, of the wider network."""
-        f4 = 1 + 2 * max(self.config.encoder_blocks, self.config.decoder_blocks)
-        return PATCH * f4 + 2 * 3
+        """Pixels beyond a patch that its pixels depend on."""
+        return PATCH * (1 + 2 * self.config.blocks) + 2 * 3
 
-    def target(self, x: Tensor, shown: Tensor) -> Tensor:
-        """What the codes of picture x stand for when it is decoded as `shown`: (B, 48, H/4, W/4) float32."""
-        residual = F.pixel_unshuffle((x - shown).float(), PATCH)
-        bent = self.encoder(torch.cat([SCALE * residual, F.pixel_unshuffle(shown.float(), PATCH)], 1))
-        return residual + bent.float()
-
-    def quantise(self, target: Tensor) -> tuple[Tensor, Tensor]:
-        """(codes (B, h, w) int64, their vectors (B, 48, h, w)) of a target (B, 48, h, w)."""
-        b, d, h, w = target.shape
-        codes, vectors = self.codebook.quantise(target.permute(0, 2, 3, 1).reshape(-1, d))
-        return codes.view(b, h, w), vectors.view(b, h, w, d).permute(0, 3, 1, 2)
+    def quantise(self, x: Tensor, shown: Tensor) -> Tensor:
+        """Codes (B, H/4, W/4) int64 of what `shown` lacks of x."""
+        lacking = F.pixel_unshuffle((x - shown).float(), PATCH).permute(0, 2, 3, 1)  # (B, H/4, W/4, 48)
+        return self.codebook.nearest(lacking.reshape(-1, VALUES)).view(lacking.shape[:3])
 
     def lookup(self, codes: Tensor) -> Tensor:
         """Vectors (B, 48, h, w) of codes (B, h, w) int64, of negative ones any."""
@@ -96,7 +79,7 @@ class Detail(nn.Module):
         Where it is 0 everywhere in a patch, the patch stays as it is.
         """
         vectors = vectors * present
-        h = self.decoder(torch.cat([SCALE * vectors, F.pixel_unshuffle(shown, PATCH)], 1))  # (B, width, H/4, W/4)
+        h = self.trunk(torch.cat([SCALE * vectors, F.pixel_unshuffle(shown, PATCH)], 1))  # (B, width, H/4, W/4)
         h = self.refine(F.pixel_shuffle(self.up(h), 2))  # (B, half, H/2, W/2)
         more = F.pixel_shuffle(self.to_image(F.leaky_relu(h, 0.1)).float(), 2)  # (B, 3, H, W)
         return shown + RAW * F.pixel_shuffle(vectors, PATCH) + more * F.interpolate(present, scale_factor=PATCH)

@@ -102,7 +102,8 @@ def _train(trainer, speed: str, unit: str, figures: tuple[str, ...]) -> None:
 
 @train_group.command("export")
 @click.option("--run", "folder", required=True, type=PATH, help="Folder of a finished or running training.")
-@click.option("--vae", type=PATH, help="For a run of a prior or with frozen codebooks: the model file to put it into.")
+@click.option("--vae", type=PATH, help="For a run of a prior or with frozen codebooks: the model file to put it into. "
+              "For one of a detail layer: a model it adds to.")
 @click.option("--data", multiple=True, type=PATH, help="For the run of a DQ-VAE without --vae: pictures whose codes "
               "fill the tables.")
 @click.option("--output", required=True, type=PATH, help="Model file to write, NAME.safetensors.")
@@ -110,11 +111,19 @@ def _train(trainer, speed: str, unit: str, figures: tuple[str, ...]) -> None:
 @click.option("--realism", type=click.FloatRange(0, 1),
               help="For a decoder alone: keep the model's, make the run's the other end of a dial, set to this.")
 def export(folder, vae, data, output, pictures, realism) -> None:
-    """Make a model file from a run: a DQ-VAE with frequency tables, or a model file with new prior or networks."""
+    """Make a model file from a run: a DQ-VAE with frequency tables, or a model file with new prior or networks; or the
+    file of a detail layer."""
     from dqcodec.training import checkpoint
-    from dqcodec.training.export import export_model, export_networks, export_prior
+    from dqcodec.training.export import export_detail, export_model, export_networks, export_prior
 
-    of_prior = "prior" in checkpoint.load(folder)
+    state = checkpoint.load(folder)
+    if "detail" in state:
+        if vae is None or not data or realism is not None:
+            raise click.UsageError("for the run of a detail layer give --vae, a model that it adds to, and --data")
+        mark = export_detail(folder, [vae], list(data), output, pictures)
+        click.echo(f"{output}: fingerprint {mark.hex()}")
+        return
+    of_prior = "prior" in state
     if vae is None and (of_prior or not data):
         raise click.UsageError("give --data for the run of a DQ-VAE, or --vae for that of a prior or one with frozen "
                                "codebooks")

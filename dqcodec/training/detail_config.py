@@ -12,16 +12,16 @@ from dqcodec.training.config import DataConfig, LossConfig, OptimConfig, build_s
 @dataclass(frozen=True)
 class DetailTrainConfig:
     """model: fields of DetailConfig. realism: where the dials of the models stand whose pictures it learns to add to,
-    drawn anew for each step; models without a dial have the one decoder. loss: its router has no meaning here.
-    start_batches: batches whose residuals the codebook starts from. steps, hours: as in TrainConfig.
+    one after another; models without a dial have one decoder. loss: only l1 and LPIPS-VGG mean anything here.
+    start_batches: batches whose residuals the codebook is made of. steps, hours: as in TrainConfig.
     """
 
     model: dict = field(default_factory=dict)
     realism: tuple[float, ...] = (0.9, 0.9, 0.0, 0.45)
-    loss: LossConfig = LossConfig(commitment=1.0)
+    loss: LossConfig = LossConfig()
     optim: OptimConfig = OptimConfig(lr=1e-3, warmup_steps=50, final=0.01, ema_decay=0.998, muon=True)
     data: DataConfig = DataConfig()
-    start_batches: int = 40
+    start_batches: int = 120
     steps: int = 100_000
     hours: float = 0.0
     seed: int = 0

@@ -7,6 +7,7 @@ the autoencoder is (trainer.py).
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from dqcodec.errors import ConfigError, DataError
 from dqcodec.models.codebook import perplexity
 from dqcodec.models.decoder import random_origins
-from dqcodec.models.detail import PATCH, VALUES, Detail, DetailConfig
+from dqcodec.models.detail import PATCH, Detail, DetailConfig
 from dqcodec.models.dqvae import DQVAE
 from dqcodec.models.ladder import expand
 from dqcodec.models.sampling import sample_levels
@@ -34,8 +35,7 @@ from dqcodec.training.schedule import learning_rate
 from dqcodec.training.validate import load_crops
 from dqcodec.weights.model_file import Model
 
-ROUNDS, MOST = 12, 120_000  # of k-means, and vectors for it
-COUNT = 100.0  # that a starting code's average carries
+ROUNDS, MOST = 20, 200_000  # of k-means, and vectors for it
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,38 @@ class Base:
     present: Tensor
 
 
+class FrozenModels:
+    """What model files make of pictures, their dials at each of some settings, for a layer to add detail to.
+
+    Raises DataError if one decodes only.
+    """
+
+    def __init__(self, models: Sequence[Path], realism: Sequence[float], device: torch.device):
+        self.device = device
+        self.vaes: list[DQVAE] = []
+        for path in models:
+            loaded = Model.read(path)
+            if not loaded.encodes:
+                raise DataError(f"{path}: this model decodes only; detail is trained on what a model encodes itself")
+            turned = [loaded] if loaded.dial is None else [loaded.at(r) for r in realism]
+            self.vaes += [m.vae.requires_grad_(False).to(device, memory_format=torch.channels_last) for m in turned]
+
+    @torch.no_grad()
+    def __call__(self, x: Tensor, step: int, everywhere: bool = False) -> Base:
+        """What the model of `step` decodes of x (B, 3, H, W), at random levels unless `everywhere`."""
+        x = x.to(self.device, memory_format=torch.channels_last)
+        vae = self.vaes[step % len(self.vaes)]
+        with torch.autocast(self.device.type, torch.bfloat16):
+            _, q, distortion = vae.analyse(x)
+            levels, detailed = sample_detail(distortion, vae.level_bits)
+            if everywhere:
+                levels, detailed = torch.full_like(levels, len(vae.ladder) - 1), torch.ones_like(detailed)
+            shown = vae.decoder(vae.quantizer.values(q.partial, None, levels), levels,
+                                random_origins(len(x), x.device))
+        present = expand(detailed, vae.ladder.region // PATCH)[:, None].float()
+        return Base(x, shown.float().clamp(-1, 1), present)
+
+
 class DetailTrainer(Loop):
     """One run in one process. `run()` trains to the end or until `should_stop()`."""
 
@@ -70,7 +102,7 @@ class DetailTrainer(Loop):
         if config.loss.lpips_vgg and folders.metric_weights is None:
             raise DataError("LPIPS-VGG needs its weights: give --metric-weights DIR or set loss.lpips_vgg to 0")
         torch.manual_seed(config.seed)
-        self.bases = [base for path in folders.models for base in _decoders(path, config, self.device)]
+        self.frozen = FrozenModels(folders.models, config.realism, self.device)
         try:
             self.model = Detail(DetailConfig(**config.model)).to(self.device, memory_format=torch.channels_last)
         except (TypeError, ValueError) as error:
@@ -90,7 +122,7 @@ class DetailTrainer(Loop):
             self.optimiser.load_state_dict(state["optimiser"])
             self.step, self.elapsed = state["step"], state["elapsed"]
         else:
-            self._start_codebook()
+            self._make_codebook()
         self.average = WeightAverage(self.model, config.optim.ema_decay)
         if resume:
             self.average.state, self.average.updates = state["ema"], state["ema_updates"]
@@ -99,19 +131,19 @@ class DetailTrainer(Loop):
         self.valid_log = CsvLog(folders.out / "valid.csv", self.step + 1 if resume else None)
 
     @torch.no_grad()
-    def _start_codebook(self) -> None:
-        """k-means (Lloyd 1982) of residuals where there is more than usual to code."""
+    def _make_codebook(self) -> None:
+        """k-means (Lloyd 1982) of what is lacking where there is detail. It stays: moved along with a network that
+        bends what is coded, it drifts and loses (docs/experiments.md, section 2)."""
         found = []
         for step in range(self.config.start_batches):
-            base = self.base(self.batches(step), step, everywhere=True)
-            found.append(F.pixel_unshuffle(base.x - base.shown, PATCH).permute(0, 2, 3, 1).reshape(-1, VALUES))
+            base = self.frozen(self.batches(step), step)
+            lacking = F.pixel_unshuffle(base.x - base.shown, PATCH).permute(0, 2, 3, 1)
+            found.append(lacking[base.present[:, 0] > 0])
         vectors = torch.cat(found)
-        length = vectors.norm(dim=1)
-        vectors = vectors[length > length.median()]
         vectors = vectors[torch.randperm(len(vectors), device=self.device)[:MOST]]
         book = self.model.codebook
         if len(vectors) < book.size:
-            raise DataError(f"{len(vectors)} patches are too few for {book.size} codes: raise start_batches or the crop")
+            raise DataError(f"{len(vectors)} patches are too few for {book.size} codes: raise start_batches")
         book.embedding.copy_(vectors[: book.size])
         for _ in range(ROUNDS):
             nearest = book.nearest(vectors)
@@ -119,24 +151,6 @@ class DetailTrainer(Loop):
             mean = torch.zeros_like(book.embedding).index_add_(0, nearest, vectors) / count.clamp_min(1)[:, None]
             spare = vectors[torch.randint(len(vectors), (book.size,), device=self.device)]
             book.embedding.copy_(torch.where(count[:, None] > 0, mean, spare))
-        book.ema_count.fill_(COUNT)
-        book.ema_sum.copy_(COUNT * book.embedding)
-        book.updates.fill_(10_000)  # the short memory of a codebook's first steps would forget all this
-
-    @torch.no_grad()
-    def base(self, x: Tensor, step: int, everywhere: bool = False) -> Base:
-        """What the frozen model of `step` decodes of x (B, 3, H, W), at random levels unless `everywhere`."""
-        x = x.to(self.device, memory_format=torch.channels_last)
-        vae = self.bases[step % len(self.bases)]
-        with torch.autocast(self.device.type, torch.bfloat16):
-            _, q, distortion = vae.analyse(x)
-            levels, detailed = sample_detail(distortion, vae.level_bits)
-            if everywhere:
-                levels, detailed = torch.full_like(levels, len(vae.ladder) - 1), torch.ones_like(detailed)
-            shown = vae.decoder(vae.quantizer.values(q.partial, None, levels), levels,
-                                random_origins(len(x), x.device))
-        present = expand(detailed, vae.ladder.region // PATCH)[:, None].float()
-        return Base(x, shown.float().clamp(-1, 1), present)
 
     def save(self) -> None:
         """Write the checkpoint of the state after `self.step` steps."""
@@ -157,32 +171,27 @@ class DetailTrainer(Loop):
         torch.manual_seed(c.seed * 1_000_003 + self.step)
         rate = learning_rate(c.optim, self.step, self.progress)
         self.optimiser.set_rate(rate)
-        base = self.base(self.batches(self.step), self.step)
+        base = self.frozen(self.batches(self.step), self.step)
         self.model.train()
         with torch.autocast(self.device.type, torch.bfloat16):
-            target = self.model.target(base.x, base.shown)
-            codes, vectors = self.model.quantise(target.detach())
-            through = target + (vectors - target).detach()  # straight through (Bengio et al. 2013)
-            decoded = self.model.add(base.shown, through, base.present)
+            codes = self.model.quantise(base.x, base.shown)
+            decoded = self.model.add(base.shown, self.model.lookup(codes), base.present)
             l1 = (decoded - base.x).abs().mean()
             loss, figures = c.loss.l1 * l1, {"l1": l1.item()}
             if self.lpips is not None:
                 place = _random_patch(base.x, c.loss.lpips_crop)
                 distance = self.lpips(decoded[place], base.x[place]).mean()
                 loss, figures["lpips_vgg"] = loss + c.loss.lpips_vgg * distance, distance.item()
-        commitment = ((target - vectors).square() * base.present).sum() / (base.present.sum().clamp_min(1) * VALUES)
-        loss = loss + c.loss.commitment * commitment
         self.optimiser.zero_grad()
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), c.optim.grad_clip)
         if torch.isfinite(norm):  # one bad batch must not poison the weights
             self.optimiser.step()
-        used = base.present[:, 0] > 0
-        self.model.codebook.update(target.detach().permute(0, 2, 3, 1)[used], codes[used])
         self.average.update(self.model)
         images = c.data.batch / max(1e-9, time.monotonic() - start)
-        return {"img_s": round(images, 2), "lr": rate, "loss": loss.item(), **figures, "commitment": commitment.item(),
-                "perplexity": perplexity(codes[used], self.model.config.codes), "grad_norm": float(norm)}
+        return {"img_s": round(images, 2), "lr": rate, "loss": loss.item(), **figures,
+                "perplexity": perplexity(codes[base.present[:, 0] > 0], self.model.config.codes),
+                "grad_norm": float(norm)}
 
     @torch.no_grad()
     def _look(self) -> None:
@@ -194,8 +203,8 @@ class DetailTrainer(Loop):
         row: dict[str, float] = {"step": self.step, "hours": round(self.elapsed / 3600, 4)}
         figures: dict[str, list[float]] = {}
         for x in self.crops.split(4):
-            base = self.base(x, 0, everywhere=True)
-            vectors = model.quantise(model.target(base.x, base.shown))[1]
+            base = self.frozen(x, 0, everywhere=True)
+            vectors = model.lookup(model.quantise(base.x, base.shown))
             for name, picture in (("base", base.shown), ("detail", model.add(base.shown, vectors, base.present))):
                 mse = (picture.clamp(-1, 1) - base.x).square().mean((1, 2, 3)) / 4
                 figures.setdefault(f"psnr_{name}", []).append(float((-10 * mse.log10()).mean()))
@@ -203,15 +212,6 @@ class DetailTrainer(Loop):
                     with torch.autocast(self.device.type, torch.bfloat16):
                         figures.setdefault(f"lpips_vgg_{name}", []).append(float(self.lpips(picture, base.x).mean()))
         self.valid_log.write(row | {k: sum(v) / len(v) for k, v in figures.items()})
-
-
-def _decoders(path: Path, config: DetailTrainConfig, device: torch.device) -> list[DQVAE]:
-    """The frozen networks of a model file, its dial at each setting of the config."""
-    loaded = Model.read(path)
-    if not loaded.encodes:
-        raise DataError(f"{path}: this model decodes only; detail is trained on what a model encodes itself")
-    turned = [loaded.vae] if loaded.dial is None else [loaded.at(r).vae for r in config.realism]
-    return [vae.requires_grad_(False).to(device, memory_format=torch.channels_last) for vae in turned]
 
 
 def sample_detail(distortion: Tensor, bits: Tensor) -> tuple[Tensor, Tensor]:

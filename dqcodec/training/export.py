@@ -15,6 +15,7 @@ from dqcodec.bitstream.static_tables import StaticTables
 from dqcodec.bitstream.tokens import ABSENT
 from dqcodec.errors import ConfigError, DataError
 from dqcodec.models.config import CodecConfig
+from dqcodec.models.detail import Detail, DetailConfig
 from dqcodec.models.dqvae import DQVAE
 from dqcodec.models.ladder import expand
 from dqcodec.models.sampling import sample_levels
@@ -22,12 +23,13 @@ from dqcodec.prior.batch import pack
 from dqcodec.prior.config import PriorConfig
 from dqcodec.prior.network import DQTransformer
 from dqcodec.prior.quantised import quantised
-from dqcodec.training import checkpoint
+from dqcodec.training import checkpoint, detail_config
 from dqcodec.training.config import DataConfig
 from dqcodec.training.data import Batches, Pictures
+from dqcodec.training.detail_trainer import FrozenModels
 from dqcodec.training.prior_trainer import TOKENS, losses
 from dqcodec.training.token_cache import TokenCache, Views, load_or_encode
-from dqcodec.weights import model_file
+from dqcodec.weights import detail_file, model_file
 from dqcodec.weights.fingerprint import PRIOR, QUANTIZER
 from dqcodec.weights.loans import read_whole
 from dqcodec.weights.model_file import Model
@@ -166,3 +168,28 @@ def count_codes(model: DQVAE, data: list[Path], pictures: int) -> list[np.ndarra
             counts[s] += np.bincount(used, minlength=counts[s].size)
     batches.close()
     return counts
+
+
+@torch.no_grad()
+def export_detail(run: Path, models: list[Path], data: list[Path], output: Path, pictures: int) -> bytes:
+    """Write `output`, a detail layer's file, from the averaged weights of `run`; returns its fingerprint.
+
+    Its table comes from `pictures` random crops of `data` as the model files `models` decode them, where regions are of
+    the kind that gets detail, one count added to every code.
+    """
+    state = checkpoint.load(run)
+    config = replace(detail_config.from_dict(state["config"]), data=DataConfig(crop=256, batch=8, grey=0.0))
+    net = Detail(DetailConfig(**state["detail"]))
+    net.load_state_dict(state["ema"])
+    net.codebook.embedding.copy_(net.codebook.embedding.half())  # as the file has it
+    counts = np.ones(net.config.codes, np.int64)
+    frozen = FrozenModels(models, config.realism, torch.device("cpu"))
+    batches = Batches(Pictures(data), config.data, seed=1)
+    torch.manual_seed(1)
+    for step in range(-(-pictures // 8)):
+        base = frozen(batches(step), step)
+        codes = net.quantise(base.x, base.shown)[base.present[:, 0] > 0]
+        counts += np.bincount(codes.numpy(), minlength=counts.size)
+    batches.close()
+    notes = {"steps": str(state["step"]), "hours": f"{state['elapsed'] / 3600:.2f}"}
+    return detail_file.write(output, net.config, net.state_dict(), quantise_counts(counts), notes)

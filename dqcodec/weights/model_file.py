@@ -21,9 +21,7 @@ from dqcodec.weights.fingerprint import PRIOR, TABLES, fingerprint
 from dqcodec.weights.loans import read_whole
 from dqcodec.weights.realism import REALISM, Dial
 from dqcodec.weights.registry import name_of, read_header
-from dqcodec.weights.tensor_file import ENCODING, write_tensors
-
-TRAINING_ONLY = ("ema_count", "ema_sum", "updates")
+from dqcodec.weights.tensor_file import ENCODING, TRAINING_ONLY, write_tensors
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,8 @@ SUFFIX, PACKED = ".safetensors", ".safetensors.xz"  # of model files; the second
 FOR_OLD_FILES = ("first", "second", "third", "fourth")  # superseded models that stay so that their files decode
 
 
-def _folders() -> list[Path]:
+def folders() -> list[Path]:
+    """Where model files are looked for, in this order."""
     extra = [Path(p) for p in os.environ.get(VARIABLE, "").split(os.pathsep) if p]
     return [*extra, Path(__file__).parent]
 
@@ -27,7 +28,7 @@ def _folders() -> list[Path]:
 def _all_files() -> list[Path]:
     """Model files of all folders, "default" first in each."""
     found = []
-    for folder in _folders():
+    for folder in folders():
         files = [*folder.glob("*" + SUFFIX), *folder.glob("*" + PACKED)]
         found += sorted(files, key=lambda path: (name_of(path) != "default", path))
     return found
@@ -104,7 +105,7 @@ def _load(path: Path) -> Model:
     return Model.read(path)
 
 
-def _mark(path: Path) -> str | None:
+def mark_of(path: Path) -> str | None:
     """Fingerprint in a model file's header, None if the file is broken: it must not hide those beside it."""
     try:
         return read_header(path).get("fingerprint")
@@ -116,7 +117,7 @@ def find(fingerprint: bytes) -> Model:
     """The model whose fingerprint a file carries, "default" if it is one of several. Raises UnknownModelError if
     there is none."""
     for path in _all_files():
-        if _mark(path) == fingerprint.hex():
+        if mark_of(path) == fingerprint.hex():
             return _load(path)
     raise UnknownModelError(
         f"the file was made with model {fingerprint.hex()}, which is not at hand; name its "

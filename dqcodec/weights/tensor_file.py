@@ -15,6 +15,7 @@ from dqcodec.weights.registry import PACKED, opened
 
 ENCODING = ("encoder.", "router.")
 NETWORKS = (*ENCODING, "decoder.")
+TRAINING_ONLY = ("ema_count", "ema_sum", "updates")  # ends of names: what only a training needs of codebooks
 EIGHT_BITS = "int8."  # before the name of a weight that is kept in 8 bits
 
 

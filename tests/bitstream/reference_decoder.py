@@ -85,7 +85,21 @@ def decode_map(coder: RangeDecoder, levels: list[list[int]], step: int, counts: 
                 counts[context][bit] += 15
 
 
-def decode(data: bytes, factors, region: int, tables) -> dict:
+def decode_detail(payload: bytes, levels: list[list[int]], last: int, layer: dict) -> dict:
+    """FORMAT.md, "Detail"; layer: fingerprint, side, table."""
+    assert payload[:4].hex() == layer["fingerprint"]
+    coder, side = RangeDecoder(payload[4:]), layer["side"]
+    marks = [[0 if level == last else 2 for level in row] for row in levels]
+    decode_map(coder, marks, 1, starting_counts())
+    codes = [[-1] * (len(marks[0]) * side) for _ in range(len(marks) * side)]
+    for y, row in enumerate(codes):
+        for x in range(len(row)):
+            if marks[y // side][x // side] == 1:
+                row[x] = coder.symbol(layer["table"])
+    return {**layer, "codes": codes}
+
+
+def decode(data: bytes, factors, region: int, tables, layer=None) -> dict:
     """Header fields, levels and codes of a file, as in the JSON of the golden files."""
     assert data[:4] == b"\x9dDQ\x0a" and data[4] >> 4 == 1
     steps, grey = data[5] & 15, bool(data[5] & 16)
@@ -128,9 +142,17 @@ def decode(data: bytes, factors, region: int, tables) -> dict:
         else:
             extras[{0x01: "alpha", 0x81: "icc", 0x82: "exif", 0x83: "xmp"}[kind]] = data[start:end].hex()
         offset = end + 4
+    detail = None
+    if data[5] & 128:
+        length, start = varint(data, offset + 1)
+        end = start + length
+        assert data[offset] == 2
+        assert int.from_bytes(data[end : end + 4], "little") == zlib.crc32(data[offset:end])
+        detail = decode_detail(data[start:end], levels, len(factors) - 1, layer)
+        offset = end + 4
     assert offset == len(data)
     return {
         "width": width, "height": height, "grey": grey, "fingerprint": fingerprint, "scale": scale,
-        "grain": grain,
+        "grain": grain, "detail": detail,
         "extras": extras, "levels": levels, "codes": codes,
     }  # fmt: skip

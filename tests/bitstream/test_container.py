@@ -90,14 +90,17 @@ def test_newer_minor_is_read_and_other_major_refused():
             read(reheaded(version=(major, 0)), FIND)
 
 
-def test_unknown_flag_is_refused():
+def test_detail_that_the_header_announces_must_follow_the_steps():
     start = bytearray(FILE[: BODY - 2])
     start[5] |= 0x80
-    with pytest.raises(VersionError, match="newer dqcodec"):
-        read(bytes(start) + headers.check_of(bytes(start)) + FILE[BODY:], FIND)
-    start[BODY - 6 : BODY - 6] = b"x"  # what such a flag may bring along; where the check lies is not known then
-    with pytest.raises(VersionError, match="newer dqcodec, or the header is damaged"):
-        read(bytes(start) + headers.check_of(bytes(start)) + FILE[BODY:], FIND)
+    announced = bytes(start) + headers.check_of(bytes(start)) + FILE[BODY:]
+    with pytest.raises(TruncatedError, match="before its last section"):
+        read(announced, FIND)
+    assert same(read(announced, FIND, partial=True).tokens, TOKENS)
+    with pytest.raises(FormatError, match="stands where detail must"):
+        read(announced + sections.pack(sections.ICC, b""), FIND)
+    with pytest.raises(FormatError, match="follow the last section"):
+        read(FILE + sections.pack(sections.DETAIL, b"test"), FIND)
 
 
 def test_grain_is_a_byte_of_format_1_1():

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dqcodec.bitstream import WHOLE, Extra, Frame, Ladder, StaticTables, Tokens, read, write
+from dqcodec.bitstream import WHOLE, Details, DetailTable, Extra, Frame, Ladder, StaticTables, Tokens, read, write
 from tests.bitstream import reference_decoder
 from tests.bitstream.samples import VECTORS, finder, load_vector_maker, same
 
@@ -35,6 +35,15 @@ def frame_of(expected: dict) -> Frame:
                  expected.get("grain", 0))
 
 
+def details_of(expected: dict) -> Details | None:
+    """The detail of a golden file, if it has some."""
+    if "detail" not in expected:
+        return None
+    known = expected["detail"]
+    layer = DetailTable(bytes.fromhex(known["fingerprint"]), known["side"], np.array(known["table"], np.uint32))
+    return Details(np.array(known["codes"], np.int32), layer)
+
+
 def test_every_case_has_its_golden_file():
     assert set(NAMES) >= set(load_vector_maker().CASES)
 
@@ -42,7 +51,10 @@ def test_every_case_has_its_golden_file():
 @pytest.mark.parametrize("name", NAMES)
 def test_golden_bytes_decode_to_the_pinned_tokens(name):
     data, expected = load(name)
-    parsed = read(data, finder(model_of(expected)))
+    details = details_of(expected)
+    parsed = read(data, finder(model_of(expected)), find_detail=details and finder(details.layer))
+    assert (parsed.details is None) == (details is None)
+    assert details is None or np.array_equal(parsed.details.codes, details.codes)
     assert same(parsed.tokens, tokens_of(expected))
     assert parsed.header.frame == frame_of(expected) and parsed.problem is None
     assert {extra.kind: extra.data.hex() for extra in parsed.extras} == expected["extras"]
@@ -52,15 +64,17 @@ def test_golden_bytes_decode_to_the_pinned_tokens(name):
 def test_writer_still_writes_the_golden_bytes(name):
     data, expected = load(name)
     extras = [Extra(kind, bytes.fromhex(text)) for kind, text in expected["extras"].items()]
-    written = write(tokens_of(expected), model_of(expected), extras=extras, frame=frame_of(expected))
+    written = write(tokens_of(expected), model_of(expected), extras=extras, frame=frame_of(expected),
+                    details=details_of(expected))
     assert written == data
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_decoder_written_from_the_specification_reads_golden_files(name):
     data, expected = load(name)
-    decoded = reference_decoder.decode(data, expected["factors"], expected["region"], expected["tables"])
-    assert decoded == {key: {"scale": WHOLE, "grain": 0, **expected}[key] for key in decoded}
+    decoded = reference_decoder.decode(data, expected["factors"], expected["region"], expected["tables"],
+                                       expected.get("detail"))
+    assert decoded == {key: {"scale": WHOLE, "grain": 0, "detail": None, **expected}[key] for key in decoded}
 
 
 @pytest.mark.parametrize("name", sorted(load_vector_maker().CASES))

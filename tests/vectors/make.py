@@ -12,7 +12,19 @@ from pathlib import Path
 
 import numpy as np
 
-from dqcodec.bitstream import WHOLE, Extra, Frame, Ladder, StaticTables, Tokens, quantise_counts, write
+from dqcodec.bitstream import (
+    ABSENT,
+    WHOLE,
+    Details,
+    DetailTable,
+    Extra,
+    Frame,
+    Ladder,
+    StaticTables,
+    Tokens,
+    quantise_counts,
+    write,
+)
 
 HERE = Path(__file__).parent
 
@@ -67,6 +79,19 @@ def make_case(seed, width, height, ladder, top, *, grey=False, scale=WHOLE, grai
     return model, tokens, {"frame": frame, "extras": tuple(extras)}
 
 
+def detailed_case(seed, width, height, ladder, side, size):
+    """One with detail in about half of the regions of the last level."""
+    model, tokens, options = make_case(seed, width, height, ladder, len(ladder) - 1, grain=5)
+    generator = Generator(seed + 1000)
+    table = quantise_counts(generator.grid(1, size, 1000)[0] ** 2)
+    rows, cols = tokens.levels.shape
+    chosen = (tokens.levels == len(ladder) - 1) & (generator.grid(rows, cols, 2) == 1)
+    draws = generator.grid(rows * side, cols * side, size)
+    codes = np.where(np.kron(chosen, np.ones((side, side), bool)), draws, ABSENT).astype(np.int32)
+    layer = DetailTable(bytes.fromhex(f"{seed + 1000:08x}"), side, table)
+    return model, tokens, options | {"details": Details(codes, layer)}
+
+
 def worked_example():
     """The file that docs/FORMAT.md takes apart."""
     ladder = Ladder((16, 8), (4, 4))
@@ -94,6 +119,7 @@ CASES = {
     "scaled": lambda: make_case(7, 301, 187, Ladder((16, 8, 4), (64, 32, 256)), 2, scale=171),
     "grain": lambda: make_case(8, 45, 77, Ladder((16, 8), (16, 16)), 1, grain=24),
     "scaled_grain": lambda: make_case(9, 145, 77, Ladder((16, 8), (16, 16)), 1, scale=128, grain=255),
+    "detail": lambda: detailed_case(10, 201, 107, Ladder((16, 8, 4), (32, 32, 64)), 4, 200),
     "wide_strip": lambda: make_case(6, 1009, 3, Ladder((16, 8), (4096, 2)), 1),
 }
 
@@ -115,7 +141,15 @@ def describe(model: StaticTables, tokens: Tokens, options: dict) -> dict:
         "extras": {extra.kind: extra.data.hex() for extra in options["extras"]},
         "levels": tokens.levels.tolist(),
         "codes": [codes.tolist() for codes in tokens.codes],
+        **({"detail": describe_detail(options["details"])} if "details" in options else {}),
     }
+
+
+def describe_detail(details: Details) -> dict:
+    """Layer and codes of the section of detail."""
+    layer = details.layer
+    return {"fingerprint": layer.fingerprint.hex(), "side": layer.side, "table": layer.table.tolist(),
+            "codes": details.codes.tolist()}
 
 
 def main() -> None:

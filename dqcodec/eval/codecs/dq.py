@@ -11,7 +11,7 @@ from dqcodec.errors import DataError, RateError
 from dqcodec.eval.codecs.base import Codec, CodecMissing, Knob
 from dqcodec.version import __version__
 
-PROBE_RATES = (0.05, 0.3)  # bpp, below and above those at which a soft picture is reduced
+PROBE_RATES = (0.05, 0.3, 0.9)  # bpp: with a soft picture reduced, as it is, and with detail
 
 
 class DqCodec(Codec):

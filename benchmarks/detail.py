@@ -1,0 +1,134 @@
+"""What detail buys: scores at equal bytes without it and with it, for some values of what a plan expects of it.
+
+    python benchmarks/detail.py --images DIR --metric-weights DIR [--most 8] [--rates 0.3 0.4 0.6 0.8] \
+        [--gains 0.25 0.35 0.5] [--avif 28 42 55 62] [--model default] [--output results/detail.json] [--card FILE]
+
+A gain is rate.DETAIL_GAIN, without --gains the one in use; it is chosen on validation pictures. A rate that a picture
+has no file for counts in no mean: `pictures` says how many do. AVIF at some settings for comparison. Prints a table and
+writes means; --card writes the card of the layer with that table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+from PIL import Image
+
+from dqcodec import bitstream, codec, rate
+from dqcodec.errors import RateError
+from dqcodec.eval import machine
+from dqcodec.eval.metrics import Scorer
+from dqcodec.weights import detail_file
+from dqcodec.weights.registry import read_header
+
+CARD = """# Model card: the layer of detail
+
+- Fingerprint {mark} (codebook and table); {kilobytes:.0f} kB; {parameters:.2f} M parameters in 8 bits, {codes} codes
+  for 4x4 pixels in half precision.
+- One code for what a decoded picture lacks in each patch of 4x4 pixels, in regions at the last level of the ladder, on
+  top of any model's picture (dqcodec/models/detail.py; docs/FORMAT.md, section 11).
+- Codebook: k-means of what pictures of `default` and `tiny` lack, from training crops. Network: trained from random
+  initialisation by `dqcodec train detail` with the packaged config `detail`, both models frozen, {steps} steps,
+  {hours} h on two CPU cores beside tests; L1 + LPIPS-VGG, averaged weights.
+- Data: the training photographs of the default model (its card), no labelled pictures.
+- Used where a plan expects {gain} of the predicted distortion gone, chosen on validation pictures (docs/experiments.md,
+  section 2).
+
+{pictures} pictures ({images}), bytes of real files, `{command}`:
+
+{table}
+"""
+
+METRICS = ("psnr", "ms_ssim", "lpips_vgg", "lpips_alex", "dists")
+
+
+def coded(image: Image.Image, bpp: float, gain: float | None, model: str) -> tuple[bytes, Image.Image]:
+    """A file and its picture; gain: None for none with detail. Raises RateError."""
+    layer = None if gain is None else detail_file.default()
+    expected = rate.DETAIL_GAIN if gain is None else gain
+    with mock.patch.object(detail_file, "default", lambda: layer), mock.patch.object(rate, "DETAIL_GAIN", expected):
+        data = codec.compress(image, bpp=bpp, model=model)
+    return data, codec.decompress(data, model=model).convert("RGB")
+
+
+def avif(image: Image.Image, quality: int) -> tuple[bytes, Image.Image]:
+    buffer = io.BytesIO()
+    image.save(buffer, "AVIF", quality=quality)
+    return buffer.getvalue(), Image.open(io.BytesIO(buffer.getvalue())).convert("RGB")
+
+
+def share_of_detail(data: bytes) -> float:
+    """The part of a .dq file's bytes that is detail."""
+    if not data.startswith(bitstream.SIGNATURE):
+        return 0.0
+    sizes = {s.name: s.end - s.offset for s in bitstream.inspect(data).sections}
+    return sizes.get("detail", 0) / len(data)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--images", required=True, type=Path)
+    parser.add_argument("--metric-weights", type=Path)
+    parser.add_argument("--most", type=int, default=8)
+    parser.add_argument("--rates", nargs="+", type=float, default=[0.3, 0.4, 0.6, 0.8])
+    parser.add_argument("--gains", nargs="+", type=float, default=[rate.DETAIL_GAIN])
+    parser.add_argument("--avif", nargs="*", type=int, default=[])
+    parser.add_argument("--model", default="default")
+    parser.add_argument("--output", type=Path)
+    parser.add_argument("--card", type=Path)
+    args = parser.parse_args()
+    scorers = [Scorer(name, args.metric_weights) for name in METRICS]
+    images = [Image.open(path).convert("RGB") for path in sorted(args.images.glob("*.png"))[: args.most]]
+    ways = [(bpp, "without" if gain is None else f"gain {gain}",
+             lambda image, bpp=bpp, gain=gain: coded(image, bpp, gain, args.model))
+            for bpp in args.rates for gain in (None, *args.gains)]
+    ways += [(None, f"AVIF {q}", lambda image, q=q: avif(image, q)) for q in args.avif]
+    rows = []
+    head = "| target | | pictures | bpp | detail | " + " | ".join(METRICS) + " |"
+    lines = [head, "|" + " --- |" * (5 + len(METRICS))]
+    print("\n".join(lines))
+    for target, name, code in ways:
+        found = []
+        for image in images:
+            try:
+                data, shown = code(image)
+            except RateError:
+                continue
+            pair = np.asarray(image), np.asarray(shown)
+            found.append([8 * len(data) / (image.width * image.height), share_of_detail(data),
+                          *(scorer(*pair) for scorer in scorers)])
+        if not found:
+            continue
+        bpp, share, *scores = np.mean(found, 0)
+        rows.append({"target": target, "way": name, "pictures": len(found), "bpp": round(bpp, 4),
+                     "detail": round(share, 4), **{k: round(v, 4) for k, v in zip(METRICS, scores, strict=True)}})
+        lines.append(f"| {target or ''} | {name} | {len(found)} | {bpp:.4f} | {100 * share:.0f} % | "
+                     + " | ".join(f"{v:.2f}" if k == "psnr" else f"{v:.4f}"
+                                  for k, v in zip(METRICS, scores, strict=True)) + " |")
+        print(lines[-1], flush=True)
+    if args.output:
+        facts = {"pictures": len(images), "images": args.images.name, "model": args.model,
+                 "layer": detail_file.default().fingerprint.hex(), "machine": machine.describe(), "rows": rows}
+        args.output.write_text(json.dumps(facts, indent=1) + "\n")
+    if args.card:
+        args.card.write_text(card(lines, len(images), args.images.name))
+
+
+def card(lines: list[str], pictures: int, images: str) -> str:
+    """The card of the packaged layer, with a table."""
+    layer, path = detail_file.default(), Path(detail_file.__file__).parent / "detail" / "default.safetensors.xz"
+    header = read_header(path)
+    return CARD.format(
+        mark=layer.fingerprint.hex(), kilobytes=path.stat().st_size / 1000, codes=layer.net.config.codes,
+        parameters=sum(p.numel() for p in layer.net.parameters()) / 1e6, steps=header["steps"], hours=header["hours"],
+        gain=rate.DETAIL_GAIN, pictures=pictures, images=images, command="python benchmarks/detail.py",
+        table="\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()

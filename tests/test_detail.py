@@ -1,0 +1,135 @@
+"""Detail in files: rates beyond the ladder's, for any reader."""
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from dqcodec import bitstream, codec, networks
+from dqcodec.cli import cli
+from dqcodec.errors import RateError, TruncatedError, UnknownModelError
+from dqcodec.weights import detail_file
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def rich(photo) -> bytes:
+    """A file of more bytes than the ladder of the default model has for the photograph."""
+    return codec.compress(photo, bpp=0.9, scale=1)
+
+
+def error(data_or_image, photo) -> float:
+    image = codec.decompress(data_or_image) if isinstance(data_or_image, bytes) else data_or_image
+    return float(np.square(np.asarray(image, float) - np.asarray(photo, float)).mean())
+
+
+@pytest.fixture
+def without(monkeypatch):
+    monkeypatch.setattr(detail_file, "default", lambda: None)
+
+
+def test_rates_beyond_the_ladder_are_met_and_show(rich, photo, without):
+    assert 0.98 * 0.9 <= 8 * len(rich) / (photo.width * photo.height) <= 0.9
+    sections = {s.name: s.end - s.offset for s in bitstream.inspect(rich).sections}
+    assert sections["detail"] > 0.2 * len(rich)
+    with pytest.raises(RateError, match="out of reach"):
+        codec.compress(photo, bpp=0.9, scale=1)
+    finest = codec.compress(photo, quality=100, scale=1)
+    assert error(rich, photo) < 0.75 * error(finest, photo)
+
+
+def test_a_low_rate_has_the_file_that_it_would_have_without(photo, monkeypatch):
+    data = codec.compress(photo, bpp=0.1)
+    monkeypatch.setattr(detail_file, "default", lambda: None)
+    assert codec.compress(photo, bpp=0.1) == data
+
+
+def test_the_finest_file_has_detail_everywhere_and_more_is_out_of_reach(photo):
+    data = codec.compress(photo, quality=100, scale=1)
+    parsed = bitstream.read(data, lambda mark: codec.model_for(mark).entropy,
+                            find_detail=lambda mark: detail_file.find(mark).table)
+    assert (parsed.details.codes >= 0).all() and (parsed.tokens.levels == 2).all()
+    with pytest.raises(RateError, match="largest"):
+        codec.compress(photo, bpp=3, scale=1)
+
+
+@pytest.mark.parametrize("options", [{"upto": "fine"}, {"partial": True}])
+def test_the_picture_without_detail_is_at_hand(rich, photo, options):
+    data = rich if "upto" in options else rich[:-9]
+    plain = codec.decode(data, **options)
+    assert bool(plain.problem) == ("partial" in options)
+    assert error(rich, photo) < error(plain.image, photo) < 3 * error(rich, photo)
+    if "partial" in options:
+        with pytest.raises(TruncatedError):
+            codec.decode(data)
+
+
+def test_any_decoder_shows_it(rich, photo):
+    """tiny's and the plain decoder know other pictures than the one that the detail was made for."""
+    for options in ({"model": "tiny"}, {"realism": 0.0}):
+        shown = codec.decompress(rich, **options)
+        assert error(shown, photo) < 0.9 * error(codec.decompress(rich, upto="fine", **options), photo)
+
+
+def test_tiny_writes_it_too(photo):
+    data = codec.compress(photo, bpp=0.9, scale=1, model="tiny")
+    assert bitstream.inspect(data).header.detail
+    assert error(data, photo) < error(codec.decompress(data, upto="fine"), photo)
+
+
+def test_best_effort_meets_such_a_rate(photo):
+    data = codec.compress(photo, bpp=0.7, scale=1, effort="best")
+    assert 0.98 * 0.7 <= 8 * len(data) / (photo.width * photo.height) <= 0.7 and bitstream.inspect(data).header.detail
+
+
+def test_tiles_of_a_picture_are_as_the_whole(rich):
+    layer = detail_file.default()
+    rng = np.random.default_rng(0)
+    shown, pixels = rng.integers(0, 255, (2, 300, 410, 3)).astype(np.uint8)
+    codes = networks.detail_codes(layer.net, pixels, shown, CPU)
+    assert codes.shape == (19 * 4, 26 * 4)
+    assert np.array_equal(codes, networks.detail_codes(layer.net, pixels, shown, CPU, whole=0, tile=96))
+    codes[:, 40:60] = bitstream.ABSENT
+    whole = networks.with_detail(layer.net, shown, codes, CPU).astype(int)
+    tiled = networks.with_detail(layer.net, shown, codes, CPU, whole=0, tile=96).astype(int)
+    assert np.abs(whole - tiled).max() <= 2
+    assert np.array_equal(whole[:, 160:240], shown[:, 160:240])
+
+
+def test_a_missing_layer_is_named_and_the_rest_decodes(rich, photo, monkeypatch):
+    monkeypatch.setattr(detail_file, "_files", lambda: [])
+    with pytest.raises(UnknownModelError, match="--upto fine"):
+        codec.decode(rich)
+    assert codec.decompress(rich, upto="fine").size == photo.size
+
+
+def test_a_broken_layer_is_named(tmp_path):
+    path = tmp_path / "bad.safetensors"
+    path.write_bytes(b"noise")
+    with pytest.raises(UnknownModelError, match="bad.safetensors"):
+        detail_file.read(path)
+    good = detail_file.default()
+    state = good.net.state_dict()
+    detail_file.write(path, good.net.config, state, good.table.table, {})
+    assert detail_file.read(path).fingerprint == good.fingerprint
+    state["codebook.embedding"][0] += 1
+    moved = tmp_path / "moved.safetensors"
+    assert detail_file.write(moved, good.net.config, state, good.table.table, {}) != good.fingerprint
+
+
+def test_the_packaged_layer_has_a_card():
+    path = next(p for p in detail_file._files() if p.name.startswith("default"))
+    assert detail_file.default().fingerprint.hex() in (path.parent / "default.md").read_text()
+
+
+def test_the_command_shows_the_section_and_tokens_leave_it_out(rich, photo, tmp_path):
+    path = tmp_path / "rich.dq"
+    path.write_bytes(rich)
+    text = CliRunner().invoke(cli, ["info", str(path)]).output
+    assert "detail" in text and "format 1.2" in text and "problem" not in text
+    tokens, back = tmp_path / "rich.npz", tmp_path / "back.dq"
+    for args in (["tokens", str(path), "-o", str(tokens)], ["tokens", str(tokens), "-o", str(back)]):
+        result = CliRunner().invoke(cli, args)
+        assert result.exit_code == 0, result.output
+    assert not bitstream.inspect(back.read_bytes()).header.detail
