@@ -19,6 +19,8 @@ from dqcodec.weights import detail_file
 from dqcodec.weights.detail_file import DetailLayer
 from dqcodec.weights.model_file import Model
 
+LEAST_DETAIL = 0.04  # of a file
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -124,17 +126,15 @@ class _Encoder:
             return written[key]
 
         if self._wanted.size is None:
-            wanted = self._levels_about(plans.whole)
-            detailed = int((wanted > self._last).sum())
-            levels = self._of_ladder(wanted)
-            return self._detail_on(plans, levels).file(writer, detailed) if detailed else write(levels)
+            planned, levels = self._planned_detail(plans), self._of_ladder(self._levels_about(plans.whole))
+            return self._detail_on(plans, levels).file(writer, planned) if planned else write(levels)
         return self._file_of_size(plans, writer, write)
 
     def _file_of_size(self, plans: _Plans, writer: bitstream.Writer, write: Callable[[np.ndarray], bytes]) -> bytes:
         """The file of the wanted size: of the ladder's steps if the plan has no detail at that, else with as much as
         there is room for on top of steps of the planned size, or of all where even they are not enough."""
         size, ladder = self._wanted.size, plans.ladder
-        planned = int((self._levels_about(plans.whole) > self._last).sum())
+        planned = self._planned_detail(plans)
         room = int(size - planned * self._layer_bits / 8) if planned else size
 
         def of_ladder(target: int) -> np.ndarray:
@@ -150,6 +150,14 @@ class _Encoder:
             levels = np.full_like(ladder.start, self._last) if error.nearest < room else ladder.start
         data = self._detail_on(plans, levels).file_of_size(writer, size)
         return write(of_ladder(size)) if data is None else data
+
+    def _planned_detail(self, plans: _Plans) -> int:
+        """Regions that the plan gives detail, none where that is too little of the file to be worth its time."""
+        if self._layer is None:
+            return 0
+        size = self.planned_bytes if self._about is None else self._about
+        count = int((self._levels_about(plans.whole) > self._last).sum())
+        return count if count * self._layer_bits / 8 >= LEAST_DETAIL * size else 0
 
     def _detail_on(self, plans: _Plans, levels: np.ndarray) -> _DetailSearch:
         tokens = plans.ladder.tokens(levels)

@@ -20,7 +20,7 @@ from dqcodec.networks import Analysis
 
 MAP_BIT = 0.6  # cost of a map bit after context modelling, a rough mean; only ranks increments
 # Share of the distortion that detail takes away: chosen by benchmarks/detail.py on validation pictures.
-DETAIL_GAIN = 0.25
+DETAIL_GAIN = 0.5
 TOLERANCE = 0.02  # a target is met within this share from below
 ENOUGH = 1 - 0.75 * TOLERANCE  # a file this near its target is not tried again: with a prior a try takes a while
 FILL_TRIES = 24

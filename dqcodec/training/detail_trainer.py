@@ -7,7 +7,7 @@ the autoencoder is (trainer.py).
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dqcodec.errors import ConfigError, DataError
+from dqcodec.models.allocation import levels_for_bits
 from dqcodec.models.codebook import perplexity
 from dqcodec.models.decoder import random_origins
 from dqcodec.models.detail import PATCH, Detail, DetailConfig
@@ -35,6 +36,7 @@ from dqcodec.training.schedule import learning_rate
 from dqcodec.training.validate import load_crops
 from dqcodec.weights.model_file import Model
 
+REGION = 16
 ROUNDS, MOST = 20, 200_000  # of k-means, and vectors for it
 
 
@@ -77,13 +79,15 @@ class FrozenModels:
             self.vaes += [m.vae.requires_grad_(False).to(device, memory_format=torch.channels_last) for m in turned]
 
     @torch.no_grad()
-    def __call__(self, x: Tensor, step: int, everywhere: bool = False) -> Base:
-        """What the model of `step` decodes of x (B, 3, H, W), at random levels unless `everywhere`."""
+    def __call__(self, x: Tensor, step: int, everywhere: bool = False,
+                 sample: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None) -> Base:
+        """What the model of `step` decodes of x (B, 3, H, W), at levels of sample_detail unless another `sample` or all
+        with detail `everywhere`."""
         x = x.to(self.device, memory_format=torch.channels_last)
         vae = self.vaes[step % len(self.vaes)]
         with torch.autocast(self.device.type, torch.bfloat16):
             _, q, distortion = vae.analyse(x)
-            levels, detailed = sample_detail(distortion, vae.level_bits)
+            levels, detailed = (sample or sample_detail)(distortion, vae.level_bits)
             if everywhere:
                 levels, detailed = torch.full_like(levels, len(vae.ladder) - 1), torch.ones_like(detailed)
             shown = vae.decoder(vae.quantizer.values(q.partial, None, levels), levels,
@@ -227,6 +231,16 @@ def sample_detail(distortion: Tensor, bits: Tensor) -> tuple[Tensor, Tensor]:
     left = distortion[:, last]
     worse = left > left.flatten(1).median(1).values[:, None, None]
     return levels, (levels == last) & (coin[1] | worse)
+
+
+def likely_detail(distortion: Tensor, bits: Tensor) -> tuple[Tensor, Tensor]:
+    """The same as files have it that detail is first worth its bits in: levels of 0.4 to 0.7 raw bpp, and detail in the
+    worse half of the last."""
+    last, regions = distortion.shape[1] - 1, distortion.shape[2] * distortion.shape[3]
+    target = (0.4 + 0.3 * torch.rand(len(distortion), device=distortion.device)) * regions * REGION**2
+    levels = levels_for_bits(distortion, bits, target)
+    left = torch.where(levels == last, distortion[:, last], torch.nan)
+    return levels, left > left.flatten(1).nanmedian(1).values[:, None, None]
 
 
 def _is_hidden(name: str) -> bool:

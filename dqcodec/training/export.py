@@ -26,7 +26,7 @@ from dqcodec.prior.quantised import quantised
 from dqcodec.training import checkpoint, detail_config
 from dqcodec.training.config import DataConfig
 from dqcodec.training.data import Batches, Pictures
-from dqcodec.training.detail_trainer import FrozenModels
+from dqcodec.training.detail_trainer import FrozenModels, likely_detail
 from dqcodec.training.prior_trainer import TOKENS, losses
 from dqcodec.training.token_cache import TokenCache, Views, load_or_encode
 from dqcodec.weights import detail_file, model_file
@@ -174,8 +174,8 @@ def count_codes(model: DQVAE, data: list[Path], pictures: int) -> list[np.ndarra
 def export_detail(run: Path, models: list[Path], data: list[Path], output: Path, pictures: int) -> bytes:
     """Write `output`, a detail layer's file, from the averaged weights of `run`; returns its fingerprint.
 
-    Its table comes from `pictures` random crops of `data` as the model files `models` decode them, where regions are of
-    the kind that gets detail, one count added to every code.
+    Its table comes from `pictures` random crops of `data` as the model files `models` decode them, in the
+    regions that get detail first, one count added to every code.
     """
     state = checkpoint.load(run)
     config = replace(detail_config.from_dict(state["config"]), data=DataConfig(crop=256, batch=8, grey=0.0))
@@ -187,7 +187,7 @@ def export_detail(run: Path, models: list[Path], data: list[Path], output: Path,
     batches = Batches(Pictures(data), config.data, seed=1)
     torch.manual_seed(1)
     for step in range(-(-pictures // 8)):
-        base = frozen(batches(step), step)
+        base = frozen(batches(step), step, sample=likely_detail)
         codes = net.quantise(base.x, base.shown)[base.present[:, 0] > 0]
         counts += np.bincount(codes.numpy(), minlength=counts.size)
     batches.close()
