@@ -1,5 +1,8 @@
 """Detail in files: rates beyond the ladder's, for any reader."""
 
+import hashlib
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -133,3 +136,15 @@ def test_the_command_shows_the_section_and_tokens_leave_it_out(rich, photo, tmp_
         result = CliRunner().invoke(cli, args)
         assert result.exit_code == 0, result.output
     assert not bitstream.inspect(back.read_bytes()).header.detail
+
+
+def test_a_file_of_the_first_layer_goes_on_decoding_to_the_same_codes():
+    data = (Path(__file__).parent / "vectors" / "models" / "detail.dq").read_bytes()
+    parsed = bitstream.read(data, lambda mark: codec.model_for(mark).entropy,
+                            find_detail=lambda mark: detail_file.find(mark).table)
+    tokens, details = parsed.tokens, parsed.details
+    assert (parsed.header.fingerprint.hex(), details.layer.fingerprint.hex()) == ("06e51413", "f76da87c")
+    digests = [hashlib.sha256(b"".join(grid.astype(kind).tobytes() for grid in grids)).hexdigest()[:16]
+               for kind, grids in (("<i4", (tokens.levels, *tokens.codes)), ("<i4", (details.codes,)))]
+    assert digests == ["1febe723b3140673", "62133f2fd74feabe"]
+    assert codec.decompress(data).size == (96, 80)
