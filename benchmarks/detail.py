@@ -49,10 +49,8 @@ METRICS = ("psnr", "ms_ssim", "lpips_vgg", "lpips_alex", "dists")
 
 def coded(image: Image.Image, bpp: float, gain: float | None, model: str) -> tuple[bytes, Image.Image]:
     """A file and its picture; gain: None for none with detail. Raises RateError."""
-    layer = None if gain is None else detail_file.default()
-    expected = rate.DETAIL_GAIN if gain is None else gain
-    with mock.patch.object(detail_file, "default", lambda: layer), mock.patch.object(rate, "DETAIL_GAIN", expected):
-        data = codec.compress(image, bpp=bpp, model=model)
+    with mock.patch.object(rate, "DETAIL_GAIN", rate.DETAIL_GAIN if gain is None else gain):
+        data = codec.compress(image, bpp=bpp, model=model, detail=gain is not None)
     return data, codec.decompress(data, model=model).convert("RGB")
 
 

@@ -48,6 +48,7 @@ def compress(
     model: str = "default",
     device: str = "auto",
     keep_metadata: bool = False,
+    detail: bool = True,
 ) -> bytes:
     """Compress an image to the bytes of a .dq file.
 
@@ -57,7 +58,7 @@ def compress(
     `decompress` enlarges it again. effort: "fast", or "best"
     for a choice of regions by real costs and decodes, several times slower. model: a name from
     dqcodec.weights.available() or a path. keep_metadata: also EXIF and XMP; alpha and a colour profile
-    other than sRGB are always kept.
+    other than sRGB are always kept. detail: whether the file may have detail in pixels on top of its tokens.
 
     Raises RateError if the model cannot reach the rate for this image, ImageError, UnknownModelError.
 
@@ -96,7 +97,7 @@ def compress(
     if bpp is not None:
         size = int(bpp * width * height / 8)
     wanted = Wanted(size, 50 if quality is None else quality, None if scale is None else round(scale * WHOLE) or 1,
-                    effort == "best")
+                    effort == "best", detail)
     loaded.vae.to(target_device)
     try:
         return file_of(loaded, picture, extras, wanted, target_device)

@@ -27,13 +27,14 @@ class Wanted:
     """What a file shall be.
 
     size: its bytes, or None. quality: 1..100, where there is no size. scale: 256ths of the picture's size at which it
-    is coded, or None to choose. thorough: choose regions by real costs and decodes.
+    is coded, or None to choose. thorough: choose regions by real costs and decodes. detail: whether they may have some.
     """
 
     size: int | None
     quality: int
     scale: int | None = None
     thorough: bool = False
+    detail: bool = True
 
 
     def of_part(self, part: float) -> Wanted:
@@ -84,7 +85,8 @@ class _Encoder:
         self.frame = Frame(width, height, picture.grey, scale)
         self._pixels = reduction.reduced(picture.pixels, self.frame)
         # Detail is of regions of one size; the package's ladders have them, a user's may not.
-        self._layer = detail_file.default() if model.config.ladder.region == networks.REGION else None
+        fits = model.config.ladder.region == networks.REGION
+        self._layer = detail_file.default() if wanted.detail and fits else None
 
     @functools.cached_property
     def _analysis(self) -> Analysis:

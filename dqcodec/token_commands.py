@@ -179,7 +179,8 @@ def _read(source: str, data: bytes | None, options: _Options) -> tuple[TokenFile
     # Not even coded: the rate asked for is that of the tokens. And a token stands for the same pixels in every image.
     bare = dataclasses.replace(picture, alpha=None, icc=None)
     model = options.model or "default"
-    packed = codec.compress(bare, quality=options.quality, bpp=options.bpp, scale=1, model=model, device=options.device)
+    packed = codec.compress(bare, quality=options.quality, bpp=options.bpp, scale=1, model=model, device=options.device,
+                            detail=False)
     extras = [name for name in ("alpha", "icc") if getattr(picture, name) is not None]
     return token_files.from_dq(packed, model=model, vectors=options.vectors), extras
 

@@ -56,7 +56,7 @@ def test_tokens_survive_the_file(photo):
     about = rate.levels_for_quality(plan, 60)
     plan = planned(feedback.corrected(loaded.vae, plan.analysis, about, cpu, *feedback.FAST))
     tokens = plan.tokens(rate.levels_for_quality(plan, 60))
-    back = codec.tokens_of(codec.compress(photo, quality=60, device="cpu"))
+    back = codec.tokens_of(codec.compress(photo, quality=60, device="cpu", detail=False))
     assert np.array_equal(tokens.levels, back.levels)
     assert all(np.array_equal(a, b) for a, b in zip(tokens.codes, back.codes, strict=True))
 

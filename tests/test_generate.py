@@ -50,10 +50,10 @@ def models(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def packed() -> bytes:
-    """A grey file with alpha, of the model "toy", with all three steps."""
+    """A grey file with alpha, of the model "toy", with all three steps and no detail."""
     rgba = Image.fromarray(synthetic(70, 90)).convert("L")
     rgba.putalpha(Image.fromarray(np.full((70, 90), 99, np.uint8)))
-    return codec.compress(rgba, quality=95, model="toy")
+    return codec.compress(rgba, quality=95, model="toy", detail=False)
 
 
 def generate(num=1, **options):
@@ -211,7 +211,7 @@ def test_no_step_is_added_that_the_file_never_had(packed):
 
 
 def test_completion_needs_a_prior_only_if_something_is_missing():
-    plain = codec.compress(Image.fromarray(synthetic(60, 60)), quality=95, model="plain")
+    plain = codec.compress(Image.fromarray(synthetic(60, 60)), quality=95, model="plain", detail=False)
     assert codec.decode(plain, complete=True, device="cpu").problem is None
     with pytest.raises(GenerateError, match="no prior"):
         codec.decode(plain[:-3], complete=True, device="cpu")

@@ -102,7 +102,7 @@ def test_command_there_and_back(photo, tmp_path):
 def test_pipes(picture):
     there = dq("tokens", "-", "--quality", 70, stdin=picture.read_bytes())
     back = dq("tokens", "-", stdin=there.stdout)
-    assert back.stdout == dqcodec.compress(Image.open(picture), quality=70, scale=1)
+    assert back.stdout == dqcodec.compress(Image.open(picture), quality=70, scale=1, detail=False)
     assert dq("tokens", "-", stdin=back.stdout).stdout == there.stdout
 
 
