@@ -38,7 +38,7 @@ def test_every_packaged_paper_prior_fits_the_packaged_dq_vae_of_its_name(path):
         PaperDQTransformer(PaperPriorConfig.for_vae(vae, loaded.size, **loaded.model))
 
 
-@pytest.mark.parametrize("path", sorted(set(CONFIGS) - set(PRIORS) - set(PAPER_PRIORS) - set(DETAILS)), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", sorted({*CONFIGS} - {*PRIORS, *PAPER_PRIORS, *DETAILS}), ids=lambda p: p.stem)
 def test_every_packaged_config_loads_and_builds_its_model(path):
     import torch
 
