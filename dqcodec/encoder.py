@@ -189,18 +189,27 @@ class _Encoder:
             measures = thorough_costs(self._model, analysis, self._pixels, self._device)
         else:
             measures = (rate.table_costs(analysis, self._model.tables, self._model.cost_ratio), analysis.distortion)
-        ladder = rate.plan(analysis, *measures)
-        if self._layer is None:
-            return _Plans(ladder, ladder)
-        return _Plans(ladder, rate.plan(analysis, *rate.detail_step(*measures, self._layer_bits)))
+        return _Plans(analysis, measures, None if self._layer is None else self._layer_bits)
 
 
-@dataclass(frozen=True)
 class _Plans:
-    """Plans of a picture: of the ladder's steps alone, and of the whole with detail as one more."""
+    """Plans of a picture, made when asked for: of the ladder's steps alone, and of the whole with detail as one more.
 
-    ladder: rate.Plan
-    whole: rate.Plan
+    measures: costs and distortions of the ladder's steps. bits: of a region's detail, None for none.
+    """
+
+    def __init__(self, analysis: Analysis, measures: tuple[np.ndarray, np.ndarray], bits: float | None):
+        self._analysis, self._measures, self._bits = analysis, measures, bits
+
+    @functools.cached_property
+    def ladder(self) -> rate.Plan:
+        return rate.plan(self._analysis, *self._measures)
+
+    @functools.cached_property
+    def whole(self) -> rate.Plan:
+        if self._bits is None:
+            return self.ladder
+        return rate.plan(self._analysis, *rate.detail_step(*self._measures, self._bits))
 
 
 class _DetailSearch:
