@@ -114,17 +114,20 @@ def main() -> None:
                  "layer": detail_file.default().fingerprint.hex(), "machine": machine.describe(), "rows": rows}
         args.output.write_text(json.dumps(facts, indent=1) + "\n")
     if args.card:
-        args.card.write_text(card(lines, len(images), args.images.name))
+        args.card.write_text(card(lines, args, len(images)))
 
 
-def card(lines: list[str], pictures: int, images: str) -> str:
-    """The card of the packaged layer, with a table."""
+def card(lines: list[str], args: argparse.Namespace, pictures: int) -> str:
+    """The card of the packaged layer, with a table and how it was asked for."""
     layer, path = detail_file.default(), Path(detail_file.__file__).parent / "detail" / "default.safetensors.xz"
     header = read_header(path)
+    asked = {"most": [pictures], "rates": args.rates, "avif": args.avif}
+    command = " ".join([f"python benchmarks/detail.py --images {args.images.name.upper()} --metric-weights DIR",
+                        *(f"--{name} {' '.join(map(str, values))}" for name, values in asked.items() if values)])
     return CARD.format(
         mark=layer.fingerprint.hex(), kilobytes=path.stat().st_size / 1000, codes=layer.net.config.codes,
         parameters=sum(p.numel() for p in layer.net.parameters()) / 1e6, steps=header["steps"], hours=header["hours"],
-        gain=rate.DETAIL_GAIN, pictures=pictures, images=images, command="python benchmarks/detail.py",
+        gain=rate.DETAIL_GAIN, pictures=pictures, images=args.images.name, command=command,
         table="\n".join(lines))
 
 

@@ -10,13 +10,14 @@ import numpy as np
 import torch
 
 from dqcodec import bitstream, feedback, grain, networks, rate, reduction
-from dqcodec.bitstream import ABSENT, WHOLE, Details, Extra, Frame, Tokens
+from dqcodec.bitstream import WHOLE, Extra, Frame
+from dqcodec.detail_search import DetailSearch
 from dqcodec.effort import thorough_costs
 from dqcodec.errors import OutOfReachError
 from dqcodec.images import Picture
+from dqcodec.models.detail import REGION
 from dqcodec.networks import Analysis
 from dqcodec.weights import detail_file
-from dqcodec.weights.detail_file import DetailLayer
 from dqcodec.weights.model_file import Model
 
 LEAST_DETAIL = 0.04  # of a file
@@ -27,7 +28,7 @@ class Wanted:
     """What a file shall be.
 
     size: its bytes, or None. quality: 1..100, where there is no size. scale: 256ths of the picture's size at which it
-    is coded, or None to choose. thorough: choose regions by real costs and decodes. detail: whether they may have some.
+    is coded, or None to choose. thorough: choose regions by real costs and decodes. detail: whether it may have some.
     """
 
     size: int | None
@@ -35,7 +36,6 @@ class Wanted:
     scale: int | None = None
     thorough: bool = False
     detail: bool = True
-
 
     def of_part(self, part: float) -> Wanted:
         """The same of a picture with `part` of the pixels."""
@@ -85,7 +85,7 @@ class _Encoder:
         self.frame = Frame(width, height, picture.grey, scale)
         self._pixels = reduction.reduced(picture.pixels, self.frame)
         # Detail is of regions of one size; the package's ladders have them, a user's may not.
-        fits = model.config.ladder.region == networks.REGION
+        fits = model.config.ladder.region == REGION
         self._layer = detail_file.default() if wanted.detail and fits else None
 
     @functools.cached_property
@@ -161,10 +161,10 @@ class _Encoder:
         count = int((self._levels_about(plans.whole) > self._last).sum())
         return count if count * self._layer_bits / 8 >= LEAST_DETAIL * size else 0
 
-    def _detail_on(self, plans: _Plans, levels: np.ndarray) -> _DetailSearch:
+    def _detail_on(self, plans: _Plans, levels: np.ndarray) -> DetailSearch:
         tokens = plans.ladder.tokens(levels)
         shown = networks.synthesise(self._model.vae, tokens, self._device)
-        return _DetailSearch(self._layer, self._pixels, tokens, shown, levels == self._last, self._device)
+        return DetailSearch(self._layer, self._pixels, tokens, shown, levels == self._last, self._device)
 
     @property
     def _last(self) -> int:
@@ -210,57 +210,3 @@ class _Plans:
         if self._bits is None:
             return self.ladder
         return rate.plan(self._analysis, *rate.detail_step(*self._measures, self._bits))
-
-
-class _DetailSearch:
-    """Files with detail on top of what the ladder's steps show, so that its codes answer that.
-
-    pixels, shown: (H, W, 3) uint8, the picture and what its tokens show. last: (rows, cols) bool, where detail may be.
-    """
-
-    def __init__(self, layer: DetailLayer, pixels: np.ndarray, tokens: Tokens, shown: np.ndarray, last: np.ndarray,
-                 device: torch.device):
-        self._layer, self._tokens, self._last = layer, tokens, last
-        net, side = layer.net.to(device), layer.table.side
-        self._codes = networks.detail_codes(net, pixels, shown, device)
-        everywhere = np.where(np.kron(last, np.ones((side, side), bool)), self._codes, ABSENT)
-        saved = _error(pixels, shown, last.shape) - _error(pixels, networks.with_detail(net, shown, everywhere, device),
-                                                           last.shape)
-        rows, cols = last.shape
-        bits = layer.bits[self._codes].reshape(rows, side, cols, side).sum((1, 3))
-        worth = np.where(last, saved / bits, -np.inf).reshape(-1)
-        self._order = np.argsort(-worth, kind="stable")[: int(last.sum())]  # best first
-
-    def _details(self, count: int) -> Details:
-        chosen = np.zeros(self._last.size, bool)
-        chosen[self._order[:count]] = True
-        side = self._layer.table.side
-        present = np.kron(chosen.reshape(self._last.shape), np.ones((side, side), bool))
-        return Details(np.where(present, self._codes, ABSENT).astype(np.int32), self._layer.table)
-
-    def file(self, writer: bitstream.Writer, count: int) -> bytes:
-        """The file with detail in the `count` regions where it is worth most."""
-        return writer.write(self._tokens, self._details(min(count, len(self._order))))
-
-    def file_of_size(self, writer: bitstream.Writer, size: int) -> bytes | None:
-        """The largest file of at most `size` bytes, None if there is none with detail. Raises OutOfReachError if even
-        that with all detail is smaller by more than the tolerance."""
-        low, high, best = 0, len(self._order) + 1, None
-        while high - low > 1:
-            count = (low + high) // 2
-            data = self.file(writer, count)
-            if len(data) <= size:
-                low, best = count, data
-            else:
-                high = count
-        if low == len(self._order) and best is not None and len(best) < size * (1 - rate.TOLERANCE):
-            raise OutOfReachError(size, len(best))
-        return best
-
-
-def _error(pixels: np.ndarray, shown: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
-    """Sum of absolute differences (rows, cols) in each region of two pictures (H, W, 3) uint8."""
-    gap = np.abs(np.subtract(pixels, shown, dtype=np.float32)).sum(2)
-    region = networks.REGION
-    gap = np.pad(gap, [(0, count * region - side) for count, side in zip(grid, gap.shape, strict=True)])
-    return gap.reshape(grid[0], region, grid[1], region).sum((1, 3))

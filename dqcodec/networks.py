@@ -10,12 +10,10 @@ import torch
 
 from dqcodec.bitstream.tokens import Tokens
 from dqcodec.errors import DqError
-from dqcodec.models.detail import PATCH, Detail
+from dqcodec.models.detail import PATCH, REGION, Detail
 from dqcodec.models.dqvae import DQVAE
 from dqcodec.models.receptive import decoder_radius, encoder_radius
 from dqcodec.tiles import TILE, WHOLE, Tile, tiles
-
-REGION = 16  # pixels along a side of a region of detail, as of every ladder here
 
 
 @dataclass(frozen=True)

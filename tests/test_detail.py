@@ -79,7 +79,7 @@ def test_best_effort_meets_such_a_rate(photo):
     assert 0.98 * 0.7 <= 8 * len(data) / (photo.width * photo.height) <= 0.7 and bitstream.inspect(data).header.detail
 
 
-def test_tiles_of_a_picture_are_as_the_whole(rich):
+def test_tiles_of_a_picture_are_as_the_whole():
     layer = detail_file.default()
     rng = np.random.default_rng(0)
     shown, pixels = rng.integers(0, 255, (2, 300, 410, 3)).astype(np.uint8)

@@ -21,6 +21,7 @@ PATCH = 4  # pixels along a side; the networks' two shuffles by 2 make it
 RAW = 0.7  # share of a code's own vector that is added; the network adds the rest
 SCALE = 4.0  # residuals are a few hundredths; networks want about 1
 VALUES = 3 * PATCH**2
+REGION = 16  # pixels along a side of the regions that have detail or none, as of the packaged ladders
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 For a bare machine with torch, numpy, pillow and safetensors, alone or under torchrun:
     torchrun --nproc-per-node 4 -m dqcodec.training --config c.json --data DIR --out DIR --device cuda
 With --vae MODEL.safetensors it trains a prior on that model's tokens, in one process; with a config of
-`mode: paper` and --vae RUN/checkpoint.pt the paper's prior, also under torchrun.
+`mode: paper` and --vae RUN/checkpoint.pt the paper's prior, also under torchrun. With --model MODEL.safetensors ...
+it trains a layer of detail on what these models decode, in one process.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import sys
 from pathlib import Path
 
 from dqcodec.errors import DqError
-from dqcodec.training import parallel
+from dqcodec.training import detail_config, parallel
 from dqcodec.training.config import load
+from dqcodec.training.detail_trainer import DetailFolders, DetailTrainer
 from dqcodec.training.loop import Loop
 from dqcodec.training.paper_prior_trainer import trainer_for
 from dqcodec.training.prior_trainer import PriorFolders
@@ -32,6 +34,11 @@ def _prior(args: argparse.Namespace) -> Loop:
     return trainer_for(args.config, folders, args.device, args.resume, args.init)
 
 
+def _detail(args: argparse.Namespace) -> Loop:
+    folders = DetailFolders(tuple(args.model), tuple(args.data), args.out, args.valid, args.metric_weights)
+    return DetailTrainer(detail_config.load(args.config), folders, args.device, args.resume)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m dqcodec.training")
     parser.add_argument("--config", required=True)
@@ -44,13 +51,14 @@ def main() -> int:
     parser.add_argument("--teacher", type=Path, help="model file to learn from, for a config with a section distil")
     parser.add_argument("--vae", type=Path,
                         help="frozen DQ-VAE (model file; for mode: paper checkpoint.pt): train a prior on its tokens")
+    parser.add_argument("--model", type=Path, nargs="+", help="frozen models: train a layer of detail on top of them")
     parser.add_argument("--resume", action="store_true")
     args = parser.parse_args()
     stop = []
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, lambda *_: stop.append(True))
     try:
-        trainer = _prior(args) if args.vae else _vae(args)
+        trainer = (_detail if args.model else _prior if args.vae else _vae)(args)
         trainer.run(lambda row: print(" ".join(f"{k}={v:.5g}" for k, v in row.items()), flush=True),
                     lambda: bool(stop))
     except DqError as error:

@@ -19,7 +19,7 @@ from dqcodec.errors import ConfigError, DataError
 from dqcodec.models.allocation import levels_for_bits
 from dqcodec.models.codebook import perplexity
 from dqcodec.models.decoder import random_origins
-from dqcodec.models.detail import PATCH, Detail, DetailConfig
+from dqcodec.models.detail import PATCH, REGION, Detail, DetailConfig
 from dqcodec.models.dqvae import DQVAE
 from dqcodec.models.ladder import expand
 from dqcodec.models.sampling import sample_levels
@@ -36,7 +36,6 @@ from dqcodec.training.schedule import learning_rate
 from dqcodec.training.validate import load_crops
 from dqcodec.weights.model_file import Model
 
-REGION = 16
 ROUNDS, MOST = 20, 200_000  # of k-means, and vectors for it
 
 

@@ -13,7 +13,7 @@ import torch
 
 from dqcodec.bitstream.detail import DetailTable
 from dqcodec.errors import UnknownModelError
-from dqcodec.models.detail import PATCH, Detail, DetailConfig
+from dqcodec.models.detail import PATCH, REGION, Detail, DetailConfig
 from dqcodec.weights import registry
 from dqcodec.weights.few_bits import packed, unpacked
 from dqcodec.weights.tensor_file import EIGHT_BITS, TRAINING_ONLY, read_stored, write_stored
@@ -76,7 +76,7 @@ def read(path: Path) -> DetailLayer:
         lost = [name for name in missing if not name.endswith(TRAINING_ONLY)] + unexpected
         if lost:
             raise ValueError(f"tensor {lost[0]} missing or unknown")
-        layer = DetailLayer(net.eval(), DetailTable(mark, 16 // PATCH, table))
+        layer = DetailLayer(net.eval(), DetailTable(mark, REGION // PATCH, table))
     except UnknownModelError:
         raise
     except Exception as error:

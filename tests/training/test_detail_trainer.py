@@ -1,3 +1,6 @@
+import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -102,3 +105,13 @@ def test_a_wrong_config_is_refused(change):
 def test_too_few_patches_for_the_codebook_are_named(folders):
     with pytest.raises(DataError, match="too few for 32 codes"):
         DetailTrainer(from_dict(CONFIG | {"start_batches": 1, "data": {"crop": 16, "batch": 1}}), folders)
+
+
+def test_bare_machine_entry_trains_a_layer_of_detail(folders, tmp_path):
+    config = tmp_path / "c.json"
+    config.write_text(json.dumps(CONFIG | {"steps": 2}))
+    command = [sys.executable, "-m", "dqcodec.training", "--config", str(config), "--model", str(folders.models[0]),
+               "--data", str(folders.data[0]), "--out", str(tmp_path / "bare")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "perplexity=" in done.stdout and checkpoint.load(tmp_path / "bare")["step"] == 2
