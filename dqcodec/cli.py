@@ -90,13 +90,15 @@ def cli() -> None:
 @click.option("--size", type=click.IntRange(min=1), help="Bytes of the whole file.")
 @click.option("--scale", type=click.FloatRange(0, 1, min_open=True), metavar="0..1",
               help="Code the image at this part of its width and height. [default: chosen by what that would lose]")
+@click.option("--softness", type=click.FloatRange(0, 1), metavar="0..1",
+              help="Adapt the decoder by this much to an image that is soft at its size. [default: measured]")
 @click.option("--effort", type=click.Choice(["fast", "best"]), default="fast", show_default=True,
               help="best: choose regions by real costs and decodes; slower.")
 @click.option("--model", default="default", show_default=True, help="Name or path of the model.")
 @click.option("--device", type=DEVICE, default="auto", show_default=True)
 @click.option("--keep-metadata", is_flag=True, help="Keep EXIF and XMP (a colour profile is always kept).")
 @click.option("--force", is_flag=True, help="Overwrite existing files.")
-def compress(inputs, output, quality, bpp, size, scale, effort, model, device, keep_metadata, force) -> None:
+def compress(inputs, output, quality, bpp, size, scale, softness, effort, model, device, keep_metadata, force) -> None:
     """Compress images (files, folders, or - for standard input) to .dq files."""
     if sum(option is not None for option in (quality, bpp, size)) > 1:
         raise click.UsageError("give only one of --quality, --bpp and --size")
@@ -110,8 +112,8 @@ def compress(inputs, output, quality, bpp, size, scale, effort, model, device, k
         picture = images.to_picture(images.open_image(source))
         for note in picture.notes:
             say(f"dqcodec: {job.source}: note: {note}")
-        data = codec.compress(picture, bpp=bpp, size=size, quality=quality, scale=scale, effort=effort,
-                              model=model, device=device, keep_metadata=keep_metadata)
+        data = codec.compress(picture, bpp=bpp, size=size, quality=quality, scale=scale, softness=softness,
+                              effort=effort, model=model, device=device, keep_metadata=keep_metadata)
         files.put_bytes(job.target, data)
         if content.is_screen_content(picture.pixels):
             warned.append(job.source)

@@ -44,6 +44,7 @@ def compress(
     size: int | None = None,
     quality: int | None = None,
     scale: float | None = None,
+    softness: float | None = None,
     effort: str = "fast",
     model: str = "default",
     device: str = "auto",
@@ -55,10 +56,11 @@ def compress(
     image: any Pillow image. At most one of: bpp, bits of the file for each pixel; size, bytes of the
     file; quality, 1..100 (default 50). bpp and size are met within 2 % from below. scale: over 0 and up to 1, the part
     of its width and height to which the image is reduced before it is coded; default: chosen by what that would lose.
-    `decompress` enlarges it again. effort: "fast", or "best"
-    for a choice of regions by real costs and decodes, several times slower. model: a name from
-    dqcodec.weights.available() or a path. keep_metadata: also EXIF and XMP; alpha and a colour profile
-    other than sRGB are always kept. detail: whether the file may have detail in pixels on top of its tokens.
+    `decompress` enlarges it again. softness: 0..1, by how much the decoder is adapted to a picture that is soft at its
+    size; default: measured. effort: "fast", or "best" for a choice of regions by real costs and decodes, several times
+    slower. model: a name from dqcodec.weights.available() or a path. keep_metadata: also EXIF and XMP; alpha and a
+    colour profile other than sRGB are always kept. detail: whether the file may have detail in pixels on top of its
+    tokens.
 
     Raises RateError if the model cannot reach the rate for this image, ImageError, UnknownModelError.
 
@@ -84,6 +86,8 @@ def compress(
         raise DqError("bpp and size must be positive")
     if scale is not None and not 0 < scale <= 1:
         raise DqError(f"scale {scale} is outside 0..1")
+    if softness is not None and not 0 <= softness <= 1:
+        raise DqError(f"softness {softness} is outside 0..1")
     picture = image if isinstance(image, Picture) else images.to_picture(image)
     height, width = picture.pixels.shape[:2]
     if width * height > MAX_PIXELS:
@@ -97,7 +101,7 @@ def compress(
     if bpp is not None:
         size = int(bpp * width * height / 8)
     wanted = Wanted(size, 50 if quality is None else quality, None if scale is None else round(scale * WHOLE) or 1,
-                    effort == "best", detail)
+                    softness, effort == "best", detail)
     loaded.vae.to(target_device)
     try:
         return file_of(loaded, picture, extras, wanted, target_device)
@@ -172,7 +176,9 @@ def render(model: Model, tokens: Tokens, frame: Frame, extras: Sequence[Extra], 
     extras."""
     from dqcodec import networks  # torch: not before the file has proved sound
 
+    kept = {extra.kind: extra.data for extra in extras}
     target_device = networks.pick_device(device)
+    model = model.softened(softness_of(kept.get("soft")))
     pixels = networks.synthesise(model.vae.to(target_device), tokens, target_device)
     if details is not None:
         from dqcodec.weights import detail_file
@@ -180,12 +186,20 @@ def render(model: Model, tokens: Tokens, frame: Frame, extras: Sequence[Extra], 
         layer = detail_file.find(details.layer.fingerprint)
         pixels = networks.with_detail(layer.net.to(target_device), pixels, details.codes, target_device)
     pixels = grain.added(reduction.enlarged(pixels, frame), frame.grain)
-    kept = {extra.kind: extra.data for extra in extras}
     alpha = None
     if "alpha" in kept:
         alpha = images.unpack_alpha(kept["alpha"], frame.width, frame.height)
     unpacked = {kind: _unpack(kind, kept[kind]) for kind in ("icc", "exif", "xmp") if kind in kept}
     return images.from_picture(Picture(pixels, alpha, frame.grey, **unpacked))
+
+
+def softness_of(data: bytes | None) -> float:
+    """The amount, 0..1, that the payload of a section of softness says, 0 without one; raises FormatError."""
+    if data is None:
+        return 0.0
+    if len(data) != 1:
+        raise FormatError(f"section soft has {len(data)} bytes of payload for one")
+    return data[0] / 255
 
 
 def _detail_table(mark: bytes) -> DetailTable:

@@ -21,6 +21,7 @@ from dqcodec.weights import detail_file
 from dqcodec.weights.model_file import Model
 
 LEAST_DETAIL = 0.04  # of a file
+SHARP, LEAST_SOFT = 0.0, 0.1
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,14 @@ class Wanted:
     """What a file shall be.
 
     size: its bytes, or None. quality: 1..100, where there is no size. scale: 256ths of the picture's size at which it
-    is coded, or None to choose. thorough: choose regions by real costs and decodes. detail: whether it may have some.
+    is coded, or None to choose. softness: amount, 0..1, by which its decoder is adapted to a soft picture, or None to
+    choose. thorough: choose regions by real costs and decodes. detail: whether it may have some.
     """
 
     size: int | None
     quality: int
     scale: int | None = None
+    softness: float | None = None
     thorough: bool = False
     detail: bool = True
 
@@ -80,10 +83,13 @@ class _Encoder:
     def __init__(self, model: Model, picture: Picture, extras: Sequence[Extra], wanted: Wanted, device: torch.device,
                  scale: int = WHOLE, about: int | None = None):
         height, width = picture.pixels.shape[:2]
-        self._model, self._picture, self._extras, self._wanted, self._device = model, picture, extras, wanted, device
+        self._picture, self._wanted, self._device = picture, wanted, device
         self._about = about if wanted.size is None else wanted.size
         self.frame = Frame(width, height, picture.grey, scale)
         self._pixels = reduction.reduced(picture.pixels, self.frame)
+        amount = _softness(model, self._pixels, device) if wanted.softness is None else round(255 * wanted.softness)
+        self._model = model.softened(amount / 255)
+        self._extras = [*extras, Extra("soft", bytes([amount]))] if amount else extras
         # Detail is of regions of one size; the package's ladders have them, a user's may not.
         fits = model.config.ladder.region == REGION
         self._layer = detail_file.default() if wanted.detail and fits else None
@@ -190,6 +196,15 @@ class _Encoder:
         else:
             measures = (rate.table_costs(analysis, self._model.tables, self._model.cost_ratio), analysis.distortion)
         return _Plans(analysis, measures, None if self._layer is None else self._layer_bits)
+
+
+def _softness(model: Model, pixels: np.ndarray, device: torch.device) -> int:
+    """How soft pixels (H, W, 3) uint8 are, in 255ths of the amount by which the decoder of `model` adapts to that; 0
+    where it cannot, or where that is too little to be worth its bytes."""
+    if model.softness is None:
+        return 0
+    amount = model.softness.amount(torch.from_numpy(pixels).to(device).permute(2, 0, 1))
+    return round(255 * (amount - SHARP) / (1 - SHARP)) if amount > SHARP + LEAST_SOFT else 0
 
 
 class _Plans:

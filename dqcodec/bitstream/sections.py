@@ -5,7 +5,8 @@
     payload
     crc       4     CRC-32 of type, length and payload, little-endian
 
-0x10 + s is ladder step s, 0x01 alpha, 0x02 detail; 0x81, 0x82, 0x83 are ICC profile, EXIF and XMP.
+0x10 + s is ladder step s, 0x01 alpha, 0x02 detail; 0x81, 0x82, 0x83, 0x84 are ICC profile, EXIF, XMP
+and softness.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from dqcodec.bitstream import varint
 from dqcodec.bitstream.header import MAX_STEPS
 from dqcodec.errors import ChecksumError, TruncatedError
 
-ALPHA, DETAIL, ICC, EXIF, XMP = 0x01, 0x02, 0x81, 0x82, 0x83
+ALPHA, DETAIL, ICC, EXIF, XMP, SOFT = 0x01, 0x02, 0x81, 0x82, 0x83, 0x84
 STEP = 0x10
 ANCILLARY = 0x80
-EXTRA_TYPES = {"icc": ICC, "alpha": ALPHA, "exif": EXIF, "xmp": XMP}
+EXTRA_TYPES = {"icc": ICC, "alpha": ALPHA, "exif": EXIF, "xmp": XMP, "soft": SOFT}
 EXTRA_NAMES = {code: name for name, code in EXTRA_TYPES.items()}
 CRC_BYTES = 4
 
@@ -29,7 +30,8 @@ CRC_BYTES = 4
 class Extra:
     """What travels beside the tokens.
 
-    kind: "icc" (profile), "alpha" (a lossless PNG or WebP file), "exif" or "xmp".
+    kind: "icc" (profile), "alpha" (a lossless PNG or WebP file), "exif", "xmp", or "soft" (one byte, 255ths of the
+    amount by which the decoder of pixels is adapted to a soft picture).
     data: the bytes, unchanged.
     """
 

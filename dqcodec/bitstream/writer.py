@@ -26,7 +26,8 @@ def write(
     """The .dq file of `tokens`, equal for equal input.
 
     tokens: must fit code_model.ladder. extras: at most one of each kind; written in the order ICC,
-    alpha, EXIF, XMP, all before the first step. frame: how the picture is delivered; default: as the tokens code it.
+    alpha, EXIF, XMP, soft, all before the first step. frame: how the picture is delivered; default: as the tokens code
+    it.
     details: of a file with detail.
     Raises ValueError if tokens, extras, frame or the model break the format's rules.
     """
@@ -52,7 +53,7 @@ class Writer:
         kinds = [extra.kind for extra in extras]
         if len(set(kinds)) != len(kinds):
             raise ValueError(f"a file holds one extra of each kind, not {kinds}")
-        self.model, self.frame = code_model, frame
+        self.model, self.frame, self._soft = code_model, frame, "soft" in kinds
         self._extras = b"".join(sections.pack(EXTRA_TYPES[extra.kind], extra.data)
                                 for extra in sorted(extras, key=lambda extra: list(EXTRA_TYPES).index(extra.kind)))
         self._written: list[_Written] = []
@@ -81,6 +82,7 @@ class Writer:
         if details is not None:
             minor = headers.DETAIL_MINOR
             parts.append(sections.pack(sections.DETAIL, detail.pack(details, tokens.levels == len(ladder) - 1)))
+        minor = headers.SOFT_MINOR if self._soft else minor
         header = headers.Header(frame.width, frame.height, self.model.fingerprint, steps, frame.grey, frame.scale,
                                 frame.grain, details is not None, (headers.MAJOR, minor))
         return b"".join([headers.pack(header), self._extras, *parts])

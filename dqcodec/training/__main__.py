@@ -4,7 +4,8 @@ For a bare machine with torch, numpy, pillow and safetensors, alone or under tor
     torchrun --nproc-per-node 4 -m dqcodec.training --config c.json --data DIR --out DIR --device cuda
 With --vae MODEL.safetensors it trains a prior on that model's tokens, in one process; with a config of
 `mode: paper` and --vae RUN/checkpoint.pt the paper's prior, also under torchrun. With --model MODEL.safetensors ...
-it trains a layer of detail on what these models decode, in one process.
+it trains a layer of detail on what these models decode, with --soften MODEL.safetensors what the model's decoder lacks
+for soft pictures, in one process.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ import sys
 from pathlib import Path
 
 from dqcodec.errors import DqError
-from dqcodec.training import detail_config, parallel
+from dqcodec.training import detail_config, parallel, soft_config
 from dqcodec.training.config import load
 from dqcodec.training.detail_trainer import DetailFolders, DetailTrainer
 from dqcodec.training.loop import Loop
 from dqcodec.training.paper_prior_trainer import trainer_for
 from dqcodec.training.prior_trainer import PriorFolders
+from dqcodec.training.soft_trainer import SoftFolders, SoftTrainer
 from dqcodec.training.trainer import RunFolders, Trainer
 
 
@@ -39,6 +41,11 @@ def _detail(args: argparse.Namespace) -> Loop:
     return DetailTrainer(detail_config.load(args.config), folders, args.device, args.resume)
 
 
+def _soft(args: argparse.Namespace) -> Loop:
+    folders = SoftFolders(args.soften, tuple(args.data), args.out, args.valid, args.metric_weights)
+    return SoftTrainer(soft_config.load(args.config), folders, args.device, args.resume)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m dqcodec.training")
     parser.add_argument("--config", required=True)
@@ -52,13 +59,14 @@ def main() -> int:
     parser.add_argument("--vae", type=Path,
                         help="frozen DQ-VAE (model file; for mode: paper checkpoint.pt): train a prior on its tokens")
     parser.add_argument("--model", type=Path, nargs="+", help="frozen models: train a layer of detail on top of them")
+    parser.add_argument("--soften", type=Path, help="frozen model: train what its decoder lacks for soft pictures")
     parser.add_argument("--resume", action="store_true")
     args = parser.parse_args()
     stop = []
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, lambda *_: stop.append(True))
     try:
-        trainer = (_detail if args.model else _prior if args.vae else _vae)(args)
+        trainer = (_soft if args.soften else _detail if args.model else _prior if args.vae else _vae)(args)
         trainer.run(lambda row: print(" ".join(f"{k}={v:.5g}" for k, v in row.items()), flush=True),
                     lambda: bool(stop))
     except DqError as error:

@@ -53,6 +53,24 @@ def detail(config, models, data, out, valid, metric_weights, device, resume) -> 
     _train(DetailTrainer(load(config), folders, device, resume), "img_s", "img/s", ("loss", "l1", "lpips_vgg"))
 
 
+@train_group.command("soft")
+@click.option("--config", default="soft", show_default=True, help="YAML or JSON file, or a packaged config.")
+@click.option("--model", required=True, type=PATH, help="Model file whose decoder to adapt.")
+@click.option("--data", required=True, multiple=True, type=PATH, help="Folder of images or tar shards; repeatable.")
+@click.option("--out", required=True, type=PATH, help="Folder for checkpoint and logs.")
+@click.option("--valid", type=PATH, help="Folder of validation images.")
+@click.option("--metric-weights", type=PATH, help="Folder with the VGG16 and LPIPS weights of the loss.")
+@click.option("--device", default="cpu", show_default=True)
+@click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
+def soft(config, model, data, out, valid, metric_weights, device, resume) -> None:
+    """Train what a model's decoder lacks for pictures that are soft at their size."""
+    from dqcodec.training.soft_config import load
+    from dqcodec.training.soft_trainer import SoftFolders, SoftTrainer
+
+    folders = SoftFolders(model, tuple(data), out, valid, metric_weights)
+    _train(SoftTrainer(load(config), folders, device, resume), "img_s", "img/s", ("loss", "l1", "lpips_vgg"))
+
+
 @train_group.command("prior")
 @click.option("--config", default="prior", show_default=True, help="YAML or JSON file, or a packaged config.")
 @click.option("--vae", required=True, type=PATH,
@@ -103,20 +121,30 @@ def _train(trainer, speed: str, unit: str, figures: tuple[str, ...]) -> None:
 @train_group.command("export")
 @click.option("--run", "folder", required=True, type=PATH, help="Folder of a finished or running training.")
 @click.option("--vae", type=PATH, help="For a run of a prior or with frozen codebooks: the model file to put it into. "
-              "For one of a detail layer: a model it adds to.")
+              "For one of a detail layer: a model it adds to; of softness: the model it belongs to.")
 @click.option("--data", multiple=True, type=PATH, help="For the run of a DQ-VAE without --vae: pictures whose codes "
               "fill the tables.")
-@click.option("--output", required=True, type=PATH, help="Model file to write, NAME.safetensors.")
+@click.option("--output", type=PATH, help="Model file to write, NAME.safetensors. Not for softness, which goes into "
+              "the folder soft beside its model.")
 @click.option("--pictures", default=400, show_default=True, help="Pictures to count codes on.")
 @click.option("--realism", type=click.FloatRange(0, 1),
               help="For a decoder alone: keep the model's, make the run's the other end of a dial, set to this.")
 def export(folder, vae, data, output, pictures, realism) -> None:
     """Make a model file from a run: a DQ-VAE with frequency tables, or a model file with new prior or networks; or the
-    file of a detail layer."""
+    file of a detail layer or of softness."""
     from dqcodec.training import checkpoint
-    from dqcodec.training.export import export_detail, export_model, export_networks, export_prior
+    from dqcodec.training.export import export_detail, export_model, export_networks, export_prior, export_softness
 
     state = checkpoint.load(folder)
+    if "softness" in state:
+        if vae is None or not data or output is not None or realism is not None:
+            raise click.UsageError("for the run of softness give --vae, its model, and --data, and no --output")
+        path, correlation = export_softness(folder, vae, list(data), pictures)
+        click.echo(f"{path}: {path.stat().st_size} bytes; amounts read from pixels correlate by {correlation:.3f} with "
+                   "the true ones")
+        return
+    if output is None:
+        raise click.UsageError("give --output, the file to write")
     if "detail" in state:
         if vae is None or not data or realism is not None:
             raise click.UsageError("for the run of a detail layer give --vae, a model that it adds to, and --data")

@@ -30,7 +30,7 @@ from dqcodec.training.ema import WeightAverage
 from dqcodec.training.log import CsvLog
 from dqcodec.training.loop import Loop
 from dqcodec.training.optimisers import Optimiser
-from dqcodec.training.perceptual import LpipsVgg
+from dqcodec.training.perceptual import LpipsVgg, random_patch
 from dqcodec.training.resident import ResidentBatches
 from dqcodec.training.schedule import learning_rate
 from dqcodec.training.validate import load_crops
@@ -182,7 +182,7 @@ class DetailTrainer(Loop):
             l1 = (decoded - base.x).abs().mean()
             loss, figures = c.loss.l1 * l1, {"l1": l1.item()}
             if self.lpips is not None:
-                place = _random_patch(base.x, c.loss.lpips_crop)
+                place = random_patch(base.x, c.loss.lpips_crop)
                 distance = self.lpips(decoded[place], base.x[place]).mean()
                 loss, figures["lpips_vgg"] = loss + c.loss.lpips_vgg * distance, distance.item()
         self.optimiser.zero_grad()
@@ -244,9 +244,3 @@ def likely_detail(distortion: Tensor, bits: Tensor) -> tuple[Tensor, Tensor]:
 
 def _is_hidden(name: str) -> bool:
     return ".conv" in name and name.endswith(".weight")
-
-
-def _random_patch(x: Tensor, side: int) -> tuple:
-    side = min(side, x.shape[2], x.shape[3])
-    top, left = (int(torch.randint(size - side + 1, ())) for size in x.shape[2:])
-    return slice(None), slice(None), slice(top, top + side), slice(left, left + side)

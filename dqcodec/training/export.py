@@ -19,17 +19,20 @@ from dqcodec.models.detail import Detail, DetailConfig
 from dqcodec.models.dqvae import DQVAE
 from dqcodec.models.ladder import expand
 from dqcodec.models.sampling import sample_levels
+from dqcodec.models.softness import Softness
 from dqcodec.prior.batch import pack
 from dqcodec.prior.config import PriorConfig
 from dqcodec.prior.network import DQTransformer
 from dqcodec.prior.quantised import quantised
 from dqcodec.training import checkpoint, detail_config
+from dqcodec.training.amount import fit_amount
 from dqcodec.training.config import DataConfig
 from dqcodec.training.data import Batches, Pictures
 from dqcodec.training.detail_trainer import FrozenModels, likely_detail
 from dqcodec.training.prior_trainer import TOKENS, losses
+from dqcodec.training.soft_trainer import plain_vae
 from dqcodec.training.token_cache import TokenCache, Views, load_or_encode
-from dqcodec.weights import detail_file, model_file
+from dqcodec.weights import detail_file, model_file, registry, soft_file
 from dqcodec.weights.fingerprint import PRIOR, QUANTIZER
 from dqcodec.weights.loans import read_whole
 from dqcodec.weights.model_file import Model
@@ -193,3 +196,22 @@ def export_detail(run: Path, models: list[Path], data: list[Path], output: Path,
     batches.close()
     notes = {"steps": str(state["step"]), "hours": f"{state['elapsed'] / 3600:.2f}"}
     return detail_file.write(output, net.config, net.state_dict(), quantise_counts(counts), notes)
+
+
+@torch.no_grad()
+def export_softness(run: Path, model: Path, data: list[Path], pictures: int) -> tuple[Path, float]:
+    """Write the file of softness beside the model file `model` from the averaged weights of `run`; returns its path and
+    the correlation, on views that took no part, of the amount that is read from pixels with the true one.
+
+    The weights that it is read with come of `pictures` views of `data`.
+    """
+    state = checkpoint.load(run)
+    vae = plain_vae(model)
+    softness = Softness(vae.decoder, state["softness"])
+    softness.load_state_dict(state["ema"])
+    correlation = fit_amount(softness, data, pictures)
+    notes = {"steps": str(state["step"]), "hours": f"{state['elapsed'] / 3600:.2f}", "views": str(pictures),
+             "correlation": f"{correlation:.3f}"}
+    path = soft_file.path_for(model).with_name(registry.name_of(model) + registry.PACKED)
+    soft_file.write(path, vae, softness, notes)
+    return path, correlation

@@ -166,3 +166,10 @@ def _unit(rows: Tensor) -> tuple[Tensor, Tensor]:
     rows = rows.float()
     length = _length(rows)
     return rows / length, length
+
+
+def random_patch(x: Tensor, side: int) -> tuple:
+    """Index of a random square of pictures (B, C, H, W), of `side` pixels or as many as there are."""
+    side = min(side, x.shape[2], x.shape[3])
+    top, left = (int(torch.randint(size - side + 1, ())) for size in x.shape[2:])
+    return slice(None), slice(None), slice(top, top + side), slice(left, left + side)

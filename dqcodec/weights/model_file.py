@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,9 +15,11 @@ from dqcodec.bitstream.static_tables import StaticTables
 from dqcodec.errors import DqError, UnknownModelError
 from dqcodec.models.config import CodecConfig
 from dqcodec.models.dqvae import DQVAE
+from dqcodec.models.softness import Softness
 from dqcodec.prior.code_model import PriorModel
 from dqcodec.prior.config import PriorConfig
 from dqcodec.prior.integer_network import IntegerNetwork
+from dqcodec.weights import soft_file
 from dqcodec.weights.fingerprint import PRIOR, TABLES, fingerprint
 from dqcodec.weights.loans import read_whole
 from dqcodec.weights.realism import REALISM, Dial
@@ -32,6 +35,7 @@ class Model:
     models without a prior and a quick estimate of costs in all. prior: the DQ-Transformer, or None.
     cost_ratio: per step, bits of a code under the prior in the mean over bits under its table. dial: between two
     decoders, or None where the model has one. encodes: False for a superseded model without its encoder (slim.retire).
+    softness: what adapts the decoder to soft pictures, or None; amount: by how much `vae` is adapted, 0..1.
     """
 
     name: str
@@ -42,6 +46,8 @@ class Model:
     cost_ratio: tuple[float, ...] = ()
     dial: Dial | None = None
     encodes: bool = True
+    softness: Softness | None = None
+    amount: float = 0.0
 
     @property
     def entropy(self) -> CodeModel:
@@ -61,7 +67,16 @@ class Model:
             return self
         if self.dial is None:
             raise DqError(f"model {self.name} has one decoder and no realism to choose")
-        return replace(self, vae=self.dial.turn(self.vae, realism))
+        return replace(self, vae=self.dial.turn(self.vae, realism), amount=0.0).softened(self.amount)
+
+    def softened(self, amount: float) -> Model:
+        """The same model with its decoder adapted by `amount`, 0..1, to soft pictures; as it is where it cannot be."""
+        if self.softness is None or amount == self.amount:
+            return self
+        vae = copy.copy(self.vae)
+        vae._modules = dict(vae._modules)
+        vae.decoder = self.softness.adapted(self.vae.decoder, amount - self.amount)
+        return replace(self, vae=vae, amount=amount)
 
     def share_of_grain(self, realism: float | None) -> float:
         """The part, 0..1, of a file's grain that belongs to `realism`: all of it where the dial stands by itself."""
@@ -98,12 +113,16 @@ class Model:
             vae.eval()
             if not encodes:
                 vae.encoder = vae.router = None  # random weights must not pass for an encoder
+            soft = soft_file.path_for(path)
+            softness = soft_file.read(soft, vae) if soft.exists() else None
+        except UnknownModelError:
+            raise
         except Exception as error:
             raise UnknownModelError(f"{path}: broken model file ({str(error).splitlines()[0]})") from error
         if computed.hex() != header["fingerprint"]:
             raise UnknownModelError(f"{path}: codebooks, tables or prior differ from the fingerprint in its header")
         model = cls(name_of(path), config, vae, StaticTables(config.ladder, computed, tables), prior,
-                    tuple(json.loads(header.get("cost_ratio", "[]"))), dial, encodes)
+                    tuple(json.loads(header.get("cost_ratio", "[]"))), dial, encodes, softness)
         return model.at(dial.default if dial else None)
 
 
