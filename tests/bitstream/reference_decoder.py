@@ -140,7 +140,7 @@ def decode(data: bytes, factors, region: int, tables, layer=None) -> dict:
                         codes[step][y][x] = coder.symbol(tables[step])
             step += 1
         else:
-            extras[{0x01: "alpha", 0x81: "icc", 0x82: "exif", 0x83: "xmp"}[kind]] = data[start:end].hex()
+            extras[{0x01: "alpha", 0x81: "icc", 0x82: "exif", 0x83: "xmp", 0x84: "soft"}[kind]] = data[start:end].hex()
         offset = end + 4
     detail = None
     if data[5] & 128:

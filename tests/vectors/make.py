@@ -120,6 +120,7 @@ CASES = {
     "grain": lambda: make_case(8, 45, 77, Ladder((16, 8), (16, 16)), 1, grain=24),
     "scaled_grain": lambda: make_case(9, 145, 77, Ladder((16, 8), (16, 16)), 1, scale=128, grain=255),
     "detail": lambda: detailed_case(10, 201, 107, Ladder((16, 8, 4), (32, 32, 64)), 4, 200),
+    "soft": lambda: make_case(11, 83, 61, Ladder((16, 8), (32, 64)), 1, extras=(Extra("soft", b"\x9c"), EXTRAS[1])),
     "wide_strip": lambda: make_case(6, 1009, 3, Ladder((16, 8), (4096, 2)), 1),
 }
 
