@@ -1,5 +1,7 @@
 """Softness in files: said in a byte, skipped by readers that do not know it."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,7 @@ from dqcodec.cli import cli
 from dqcodec.errors import DqError, FormatError
 from dqcodec.models.dqvae import DQVAE
 from dqcodec.models.softness import Softness
-from dqcodec.weights import load, model_file, soft_file
+from dqcodec.weights import load, model_file, registry, soft_file
 from tests.conftest import synthetic
 from tests.test_weights import SMALL, TABLES
 
@@ -112,6 +114,13 @@ def test_the_packaged_model_tells_soft_pictures_from_sharp_ones(photo):
     large = small.resize(photo.size, Image.Resampling.BICUBIC)
     sharp, soft = (amount_in(codec.compress(image, bpp=0.2, scale=1)) for image in (small, large))
     assert soft > 128 and sharp < 64
+
+
+@pytest.mark.parametrize("path", sorted((Path(registry.__file__).parent / "soft").glob("*.xz")), ids=lambda p: p.name)
+def test_a_packaged_softness_has_a_card_and_its_models_decoder(path):
+    name = registry.name_of(path)
+    mark = soft_file.decoder_mark(load(name).plain.vae)
+    assert f"decoder {mark}" in path.with_name(f"{name}.md").read_text()
 
 
 def test_the_command_takes_an_amount_and_info_shows_it(tmp_path, photo):
