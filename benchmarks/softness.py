@@ -28,13 +28,14 @@ from dqcodec.weights import load, registry, soft_file
 
 CARD = """# Model card: softness of `{model}`
 
-- For the decoder {decoder} of least distortion, and on top of it at any end of the dial; {kilobytes:.0f} kB: additions of
-  rank {rank} to the kernels in 8 bits, to all else in half precision; {weights} weights that tell how soft a picture is.
+- For the decoder {decoder} of least distortion, and on top of it at any end of the dial; {kilobytes:.0f} kB: additions
+  of rank {rank} to the kernels in 8 bits, to all else in half precision; {weights} weights that tell how soft a picture
+  is.
 - What the decoder lacks for pictures that are soft at their size (dqcodec/models/softness.py; docs/architecture.md).
-- Trained from nothing added by `dqcodec train soft` with the packaged config `{config}`, the model frozen, {steps} steps,
-  {hours} h on two CPU cores beside tests; L1 + LPIPS-VGG on crops enlarged by 1.1 to 2, averaged weights.
-- The amount by {views} views of training pictures: correlation {correlation} with what they were enlarged by, on views that
-  took no part. A picture measured at {sharp} or less counts as sharp, chosen on validation pictures
+- Trained from nothing added by `dqcodec train soft` with the packaged config `{config}`, the model frozen, {steps}
+  steps, {hours} h on two CPU cores beside tests; L1 + LPIPS-VGG on crops enlarged by 1.1 to 2, averaged weights.
+- The amount by {views} views of training pictures: correlation {correlation} with what they were enlarged by, on views
+  that took no part. A picture measured at {sharp} or less counts as sharp, chosen on validation pictures
   (docs/experiments.md, section 2).
 - Data: the training photographs of the default model (its card), no labelled pictures.
 
