@@ -21,7 +21,9 @@ from dqcodec.weights import detail_file
 from dqcodec.weights.model_file import Model
 
 LEAST_DETAIL = 0.04  # of a file
-SHARP, LEAST_SOFT = 0.0, 0.1
+# Pictures measured this soft count as sharp, and amounts from there on; chosen by benchmarks/softness.py on validation
+# pictures. A smaller amount than LEAST_SOFT is not worth its seven bytes.
+SHARP, LEAST_SOFT = 0.25, 0.1
 
 
 @dataclass(frozen=True)
@@ -203,8 +205,9 @@ def _softness(model: Model, pixels: np.ndarray, device: torch.device) -> int:
     where it cannot, or where that is too little to be worth its bytes."""
     if model.softness is None:
         return 0
-    amount = model.softness.amount(torch.from_numpy(pixels).to(device).permute(2, 0, 1))
-    return round(255 * (amount - SHARP) / (1 - SHARP)) if amount > SHARP + LEAST_SOFT else 0
+    amount = model.softness.amount(torch.tensor(pixels, device=device).permute(2, 0, 1))
+    amount = (amount - SHARP) / (1 - SHARP)
+    return round(255 * amount) if amount > LEAST_SOFT else 0
 
 
 class _Plans:
