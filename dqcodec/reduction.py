@@ -18,7 +18,7 @@ from dqcodec.bitstream import WHOLE, Frame
 SCALES = (230, 205, 182, 154, 128, 108, 91, 64)  # in 256ths
 # The most that reducing may lose, as a share of the squared error of luma that coding at the whole size makes: chosen
 # on validation pictures as they are and enlarged (docs/experiments.md, section 2).
-SHARE = 0.015
+SHARE = 0.006
 MOST_JUDGED = 2**20  # pixels
 WINDOW = 256  # pixels
 LEAST_SIDE = 64  # pixels: below that the regions that stand over the edges eat the gain

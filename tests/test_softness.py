@@ -12,6 +12,7 @@ from dqcodec import bitstream, codec
 from dqcodec.bitstream import Extra
 from dqcodec.cli import cli
 from dqcodec.errors import DqError, FormatError
+from dqcodec.eval.metrics import Scorer
 from dqcodec.models.dqvae import DQVAE
 from dqcodec.models.softness import Softness
 from dqcodec.weights import load, model_file, registry, soft_file
@@ -110,10 +111,19 @@ def test_the_dial_keeps_the_amount(photo):
 
 
 def test_the_packaged_model_tells_soft_pictures_from_sharp_ones(photo):
-    small = photo.resize((photo.width // 2, photo.height // 2), Image.Resampling.LANCZOS)
-    large = small.resize(photo.size, Image.Resampling.BICUBIC)
-    sharp, soft = (amount_in(codec.compress(image, bpp=0.2, scale=1)) for image in (small, large))
-    assert soft > 128 and sharp < 64
+    large = photo.resize((2 * photo.width, 2 * photo.height), Image.Resampling.LANCZOS).crop((200, 100, 651, 400))
+    sharp, soft = (amount_in(codec.compress(image, bpp=0.2, scale=1)) for image in (photo, large))
+    assert soft > 192 and sharp == 0
+
+
+@pytest.mark.parametrize("metric", ["lpips_alex", "dists"])
+def test_adapting_makes_a_soft_picture_look_better(photo, shared, metric):
+    """By measures that nothing was trained on."""
+    large = photo.resize((2 * photo.width, 2 * photo.height), Image.Resampling.LANCZOS).crop((200, 100, 651, 400))
+    score = Scorer(metric, shared / "data" / "metrics")
+    adapted, plain = (score(np.asarray(large), np.asarray(codec.decompress(data)))
+                      for data in (codec.compress(large, bpp=0.2, scale=1, softness=amount) for amount in (1.0, 0.0)))
+    assert adapted < 0.95 * plain
 
 
 @pytest.mark.parametrize("path", sorted((Path(registry.__file__).parent / "soft").glob("*.xz")), ids=lambda p: p.name)

@@ -68,15 +68,18 @@ class DqCodec(Codec):
         return f"{self.version()}, probe {hashlib.sha256(self._probe()).hexdigest()[:16]}"
 
     def _probe(self) -> bytes:
-        """Files and pixels of a small synthetic picture, smooth on the left and busy on the right."""
+        """Files and pixels of a small synthetic picture, smooth on the left and busy on the right, and of its busy part
+        enlarged, which is soft."""
         y, x = np.mgrid[0:192, 0:288]
         waves = 120 + 60 * np.sin(x / 19 + y / 31) * np.cos(y / 23)
         busy = (x * y // 7) % 97 * (x > 180)
         image = Image.fromarray(np.stack([waves, waves + busy, 200 - waves / 2], axis=-1).astype(np.uint8))
+        soft = image.crop((168, 0, 288, 96)).resize((240, 192), Image.Resampling.BICUBIC)
         found = b""
         for bpp in PROBE_RATES:
-            data = self.encode(image, bpp)
-            found += data + self.decode(data).tobytes()
+            for picture in (image, soft):
+                data = self.encode(picture, bpp)
+                found += data + self.decode(data).tobytes()
         return found
 
     def encode(self, image: Image.Image, value: float) -> bytes:
