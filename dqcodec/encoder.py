@@ -23,7 +23,7 @@ from dqcodec.weights.model_file import Model
 LEAST_DETAIL = 0.04  # of a file
 # Pictures measured this soft count as sharp, and amounts from there on; chosen by benchmarks/softness.py on validation
 # pictures. A smaller amount than LEAST_SOFT is not worth its seven bytes.
-SHARP, LEAST_SOFT = 0.25, 0.1
+SHARP, LEAST_SOFT = 0.35, 0.1
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -76,16 +77,22 @@ def _call(function, item):
         return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
-def _die_on_interrupt() -> None:
-    """Ctrl-C reaches the workers too: they go without a traceback each."""
+def _start_worker() -> None:
+    """Ctrl-C reaches the workers too: they go without a traceback each. Nor do they outlive a parent that is killed."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    threading.Thread(target=_go_with_the_parent, daemon=True).start()
+
+
+def _go_with_the_parent() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(1)
 
 
 def _map(function, items: list[tuple[int, object]], jobs: int, title: str, done: int = 0) -> Iterator:
     """(index, result or error line) as workers finish, under a progress bar that starts at `done`."""
     if not items:
         return
-    workers = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _die_on_interrupt)
+    workers = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _start_worker)
     with _single_threaded_children(), _progress(title, done + len(items), done) as advance, workers as pool:
         queue = iter(items)
         running = {}
