@@ -21,9 +21,9 @@ from dqcodec.weights import detail_file
 from dqcodec.weights.model_file import Model
 
 LEAST_DETAIL = 0.04  # of a file
-# Pictures measured this soft count as sharp, and amounts from there on; chosen by benchmarks/softness.py on validation
-# pictures. A smaller amount than LEAST_SOFT is not worth its seven bytes.
-SHARP, LEAST_SOFT = 0.35, 0.1
+# Pictures measured this soft count as sharp, and amounts from there on; chosen on validation pictures
+# (docs/experiments.md, section 2). A smaller amount than LEAST_SOFT is not worth its seven bytes.
+SHARP, LEAST_SOFT = 0.4, 0.1
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ from dqcodec.models.decoder import Decoder
 FULL = 1.6  # enlargement of a sharp picture that stands for an amount of 1
 BANDS = 4  # octaves of the picture that are looked at
 QUANTILES = (0.25, 0.5, 0.75, 0.9, 0.97, 0.995)
-MIDDLE = 2048  # pixels along a side that are looked at
+MIDDLE, WINDOW = 2048, 128  # pixels along a side that are looked at, and of a window
+SHARPER = 0.35  # share of the windows that are sharper than what counts
 STATISTICS = 1 + BANDS * len(QUANTILES)
 _LUMA = (0.299, 0.587, 0.114)
 _BINOMIAL = (0.0625, 0.25, 0.375, 0.25, 0.0625)
@@ -95,12 +96,25 @@ class Softness(nn.Module):
     @torch.no_grad()
     def amount(self, picture: Tensor) -> float:
         """The amount, 0..1, for a picture (3, H, W) in 0..255, of large ones by their middle; pictures with a side
-        below 16 pixels get 0."""
+        below 16 pixels get 0.
+
+        It is that of a window which a third of the windows are sharper than: what is blurred in a sharp picture, a
+        sky or what lies out of focus, does not make it soft.
+        """
         if min(picture.shape[1:]) < 16:
             return 0.0
         top, left = (max(0, side - MIDDLE) // 2 for side in picture.shape[1:])
         picture = picture[:, top : top + MIDDLE, left : left + MIDDLE]
-        return min(1.0, max(0.0, float(statistics(picture) @ self.reading.to(picture.device))))
+        tops, lefts = (_starts(side) for side in picture.shape[1:])
+        windows = [picture[:, y : y + WINDOW, x : x + WINDOW] for y in tops for x in lefts]
+        read = torch.stack([statistics(window) for window in windows]) @ self.reading.to(picture.device)  # (windows,)
+        return float(read.quantile(SHARPER).clamp(0, 1))
+
+
+def _starts(side: int) -> list[int]:
+    """Where windows along a side of `side` pixels start, from edge to edge."""
+    count = max(1, round(side / WINDOW))
+    return [i * max(0, side - WINDOW) // max(1, count - 1) for i in range(count)]
 
 
 def _key(name: str) -> str:
