@@ -8,12 +8,13 @@ from dqcodec.models.detail import Detail, DetailConfig
 from dqcodec.models.paper import PaperConfig
 from dqcodec.prior.config import PriorConfig
 from dqcodec.prior.paper import PaperDQTransformer, PaperPriorConfig
-from dqcodec.training import detail_config, paper_prior_config, prior_config
+from dqcodec.training import detail_config, paper_prior_config, prior_config, soft_config
 from dqcodec.training.trainer import build_model
 
 CONFIGS = sorted(Path(config.__file__).parent.glob("configs/**/*.yaml"))
 PRIORS = [path for path in CONFIGS if path.stem.startswith("prior")]
 DETAILS = [path for path in CONFIGS if path.stem.startswith("detail")]
+SOFTS = [path for path in CONFIGS if path.stem.startswith("soft")]
 PAPER_PRIORS = [path for path in CONFIGS if path.stem.startswith("paper_prior")]
 
 
@@ -27,6 +28,11 @@ def test_every_packaged_detail_config_describes_a_layer(path):
     Detail(DetailConfig(**detail_config.load(path).model))
 
 
+@pytest.mark.parametrize("path", SOFTS, ids=lambda p: p.stem)
+def test_every_packaged_config_for_soft_pictures_loads(path):
+    assert soft_config.load(path).rank >= 1
+
+
 @pytest.mark.parametrize("path", PAPER_PRIORS, ids=lambda p: p.stem)
 def test_every_packaged_paper_prior_fits_the_packaged_dq_vae_of_its_name(path):
     import torch
@@ -38,7 +44,7 @@ def test_every_packaged_paper_prior_fits_the_packaged_dq_vae_of_its_name(path):
         PaperDQTransformer(PaperPriorConfig.for_vae(vae, loaded.size, **loaded.model))
 
 
-@pytest.mark.parametrize("path", sorted({*CONFIGS} - {*PRIORS, *PAPER_PRIORS, *DETAILS}), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", sorted({*CONFIGS} - {*PRIORS, *PAPER_PRIORS, *DETAILS, *SOFTS}), ids=lambda p: p.stem)
 def test_every_packaged_config_loads_and_builds_its_model(path):
     import torch
 
