@@ -3,9 +3,10 @@
     python benchmarks/speed.py [--threads 2] [--image FILE] [--output results/speed.json]
 
 Medians of --repeat runs after a warm-up, all in one run on one machine. The picture is coded at its own size, which
-takes longest to decode; encode_auto_s also chooses a scale, and takes longer where that is a smaller one. Limits: network decode at
-least 40 % of GEMM peak at the same precision, each encode and whole decode at most 0.8 s, of which the prior's
-part (bytes to tokens) at most 0.4 s, command line from start to file at most 2.5 s. Exits 1 if one is missed.
+takes longest to decode; encode_auto_s also chooses a scale, and takes longer where that is a smaller one. Limits:
+network decode at least 40 % of GEMM peak at the same precision, each encode and whole decode at most 0.8 s, of which
+the prior's part (bytes to tokens) at most 0.4 s, command line from start to file at most 2.5 s. Exits 1 if one is
+missed.
 """
 
 from __future__ import annotations
