@@ -178,7 +178,7 @@ def render(model: Model, tokens: Tokens, frame: Frame, extras: Sequence[Extra], 
 
     kept = {extra.kind: extra.data for extra in extras}
     target_device = networks.pick_device(device)
-    model = model.softened(softness_of(kept.get("soft")))
+    model = model.softened(_softness_of(kept.get("soft")))
     pixels = networks.synthesise(model.vae.to(target_device), tokens, target_device)
     if details is not None:
         from dqcodec.weights import detail_file
@@ -193,7 +193,7 @@ def render(model: Model, tokens: Tokens, frame: Frame, extras: Sequence[Extra], 
     return images.from_picture(Picture(pixels, alpha, frame.grey, **unpacked))
 
 
-def softness_of(data: bytes | None) -> float:
+def _softness_of(data: bytes | None) -> float:
     """The amount, 0..1, that the payload of a section of softness says, 0 without one; raises FormatError."""
     if data is None:
         return 0.0

@@ -15,16 +15,27 @@ def train_group() -> None:
     """Train models and make model files."""
 
 
+def _of_a_run(command):
+    """The options of every training on pictures."""
+    options = (
+        click.option("--data", required=True, multiple=True, type=PATH,
+                     help="Folder of images or tar shards; repeatable."),
+        click.option("--out", required=True, type=PATH, help="Folder for checkpoint, logs and pictures."),
+        click.option("--valid", type=PATH, help="Folder of validation images."),
+        click.option("--metric-weights", type=PATH, help="Folder with the VGG16 and LPIPS weights of the loss."),
+        click.option("--device", default="cpu", show_default=True),
+        click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 @train_group.command("vae")
 @click.option("--config", required=True, help="YAML or JSON file, or the name of a packaged config.")
-@click.option("--data", required=True, multiple=True, type=PATH, help="Folder of images or tar shards; repeatable.")
-@click.option("--out", required=True, type=PATH, help="Folder for checkpoint, logs and pictures.")
-@click.option("--valid", type=PATH, help="Folder of validation images.")
-@click.option("--metric-weights", type=PATH, help="Folder with the VGG16 and LPIPS weights of the loss.")
-@click.option("--device", default="cpu", show_default=True)
+@_of_a_run
 @click.option("--init", type=PATH, help="Checkpoint (its averaged weights) or .safetensors model to start from.")
 @click.option("--teacher", type=PATH, help="Model file to learn from, for a config with a section distil.")
-@click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
 def vae(config, data, out, valid, metric_weights, device, init, teacher, resume) -> None:
     """Train a DQ-VAE (codec or paper mode, as the config says)."""
     from dqcodec.training.config import load
@@ -38,12 +49,7 @@ def vae(config, data, out, valid, metric_weights, device, init, teacher, resume)
 @click.option("--config", default="detail", show_default=True, help="YAML or JSON file, or a packaged config.")
 @click.option("--model", "models", required=True, multiple=True, type=PATH,
               help="Model file whose decoded pictures to add detail to; repeatable, the first is validated with.")
-@click.option("--data", required=True, multiple=True, type=PATH, help="Folder of images or tar shards; repeatable.")
-@click.option("--out", required=True, type=PATH, help="Folder for checkpoint and logs.")
-@click.option("--valid", type=PATH, help="Folder of validation images.")
-@click.option("--metric-weights", type=PATH, help="Folder with the VGG16 and LPIPS weights of the loss.")
-@click.option("--device", default="cpu", show_default=True)
-@click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
+@_of_a_run
 def detail(config, models, data, out, valid, metric_weights, device, resume) -> None:
     """Train the detail layer on top of frozen models."""
     from dqcodec.training.detail_config import load
@@ -56,12 +62,7 @@ def detail(config, models, data, out, valid, metric_weights, device, resume) -> 
 @train_group.command("soft")
 @click.option("--config", default="soft", show_default=True, help="YAML or JSON file, or a packaged config.")
 @click.option("--model", required=True, type=PATH, help="Model file whose decoder to adapt.")
-@click.option("--data", required=True, multiple=True, type=PATH, help="Folder of images or tar shards; repeatable.")
-@click.option("--out", required=True, type=PATH, help="Folder for checkpoint and logs.")
-@click.option("--valid", type=PATH, help="Folder of validation images.")
-@click.option("--metric-weights", type=PATH, help="Folder with the VGG16 and LPIPS weights of the loss.")
-@click.option("--device", default="cpu", show_default=True)
-@click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
+@_of_a_run
 def soft(config, model, data, out, valid, metric_weights, device, resume) -> None:
     """Train what a model's decoder lacks for pictures that are soft at their size."""
     from dqcodec.training.soft_config import load

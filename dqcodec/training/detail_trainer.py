@@ -6,14 +6,13 @@ the autoencoder is (trainer.py).
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from dqcodec.errors import ConfigError, DataError
 from dqcodec.models.allocation import levels_for_bits
@@ -23,17 +22,8 @@ from dqcodec.models.detail import PATCH, REGION, Detail, DetailConfig
 from dqcodec.models.dqvae import DQVAE
 from dqcodec.models.ladder import expand
 from dqcodec.models.sampling import sample_levels
-from dqcodec.training import checkpoint
-from dqcodec.training.data import Batches, Pictures
 from dqcodec.training.detail_config import DetailTrainConfig
-from dqcodec.training.ema import WeightAverage
-from dqcodec.training.log import CsvLog
-from dqcodec.training.loop import Loop
-from dqcodec.training.optimisers import Optimiser
-from dqcodec.training.perceptual import LpipsVgg, random_patch
-from dqcodec.training.resident import ResidentBatches
-from dqcodec.training.schedule import learning_rate
-from dqcodec.training.validate import load_crops
+from dqcodec.training.picture_trainer import PictureTrainer
 from dqcodec.weights.model_file import Model
 
 ROUNDS, MOST = 20, 200_000  # of k-means, and vectors for it
@@ -95,43 +85,19 @@ class FrozenModels:
         return Base(x, shown.float().clamp(-1, 1), present)
 
 
-class DetailTrainer(Loop):
-    """One run in one process. `run()` trains to the end or until `should_stop()`."""
+class DetailTrainer(PictureTrainer):
+    """A run of the detail layer on top of frozen models."""
+
+    KIND = "detail"
 
     def __init__(self, config: DetailTrainConfig, folders: DetailFolders, device: str = "cpu", resume: bool = False):
-        self.config, self.folders, self.device = config, folders, torch.device(device)
-        if not resume and (folders.out / checkpoint.NAME).exists():
-            raise DataError(f"{folders.out}: already holds a run; add --resume to go on, or choose another --out")
-        if config.loss.lpips_vgg and folders.metric_weights is None:
-            raise DataError("LPIPS-VGG needs its weights: give --metric-weights DIR or set loss.lpips_vgg to 0")
-        torch.manual_seed(config.seed)
+        super().__init__(config, folders, device, resume)
         self.frozen = FrozenModels(folders.models, config.realism, self.device)
         try:
-            self.model = Detail(DetailConfig(**config.model)).to(self.device, memory_format=torch.channels_last)
+            model = Detail(DetailConfig(**config.model)).to(self.device, memory_format=torch.channels_last)
         except (TypeError, ValueError) as error:
             raise ConfigError(f"section model: {error}") from error
-        self.lpips = None
-        if config.loss.lpips_vgg:
-            self.lpips = LpipsVgg(folders.metric_weights).to(self.device, memory_format=torch.channels_last)
-        pictures = Pictures(list(folders.data))
-        kind = ResidentBatches if self.device.type == "cuda" else Batches
-        extra = (self.device,) if self.device.type == "cuda" else ()
-        self.batches = kind(pictures, config.data, config.seed, 0, 1, *extra)
-        self.optimiser = Optimiser(self.model.named_parameters(), config.optim, _is_hidden)
-        self.step, self.elapsed = 0, 0.0
-        if resume:
-            state = checkpoint.load(folders.out, self.device)
-            self.model.load_state_dict(state["model"])
-            self.optimiser.load_state_dict(state["optimiser"])
-            self.step, self.elapsed = state["step"], state["elapsed"]
-        else:
-            self._make_codebook()
-        self.average = WeightAverage(self.model, config.optim.ema_decay)
-        if resume:
-            self.average.state, self.average.updates = state["ema"], state["ema_updates"]
-        self.crops = load_crops(folders.valid) if folders.valid is not None else None
-        self.log = CsvLog(folders.out / "log.csv", self.step if resume else None)
-        self.valid_log = CsvLog(folders.out / "valid.csv", self.step + 1 if resume else None)
+        self._begin(model, model.config.to_dict(), resume, _is_hidden, self._make_codebook)
 
     @torch.no_grad()
     def _make_codebook(self) -> None:
@@ -155,66 +121,18 @@ class DetailTrainer(Loop):
             spare = vectors[torch.randint(len(vectors), (book.size,), device=self.device)]
             book.embedding.copy_(torch.where(count[:, None] > 0, mean, spare))
 
-    def save(self) -> None:
-        """Write the checkpoint of the state after `self.step` steps."""
-        checkpoint.save(self.folders.out, {
-            "config": self.config.to_dict(),
-            "detail": self.model.config.to_dict(),
-            "model": self.model.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "ema": self.average.state,
-            "ema_updates": self.average.updates,
-            "step": self.step,
-            "elapsed": self.elapsed,
-        })
+    def _decode(self, x: Tensor) -> tuple[Tensor, Tensor, dict[str, float]]:
+        base = self.frozen(x, self.step)
+        codes = self.model.quantise(base.x, base.shown)
+        decoded = self.model.add(base.shown, self.model.lookup(codes), base.present)
+        used = perplexity(codes[base.present[:, 0] > 0], self.model.config.codes)
+        return base.x, decoded, {"perplexity": used}
 
-    def _one_step(self) -> dict:
-        start = time.monotonic()
-        c = self.config
-        torch.manual_seed(c.seed * 1_000_003 + self.step)
-        rate = learning_rate(c.optim, self.step, self.progress)
-        self.optimiser.set_rate(rate)
-        base = self.frozen(self.batches(self.step), self.step)
-        self.model.train()
-        with torch.autocast(self.device.type, torch.bfloat16):
-            codes = self.model.quantise(base.x, base.shown)
-            decoded = self.model.add(base.shown, self.model.lookup(codes), base.present)
-            l1 = (decoded - base.x).abs().mean()
-            loss, figures = c.loss.l1 * l1, {"l1": l1.item()}
-            if self.lpips is not None:
-                place = random_patch(base.x, c.loss.lpips_crop)
-                distance = self.lpips(decoded[place], base.x[place]).mean()
-                loss, figures["lpips_vgg"] = loss + c.loss.lpips_vgg * distance, distance.item()
-        self.optimiser.zero_grad()
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), c.optim.grad_clip)
-        if torch.isfinite(norm):  # one bad batch must not poison the weights
-            self.optimiser.step()
-        self.average.update(self.model)
-        images = c.data.batch / max(1e-9, time.monotonic() - start)
-        return {"img_s": round(images, 2), "lr": rate, "loss": loss.item(), **figures,
-                "perplexity": perplexity(codes[base.present[:, 0] > 0], self.model.config.codes),
-                "grad_norm": float(norm)}
-
-    @torch.no_grad()
-    def _look(self) -> None:
-        """PSNR and LPIPS-VGG of validation crops, all at the finest level, without and with detail everywhere."""
-        if self.crops is None:
-            return
-        model = Detail(self.model.config).to(self.device, memory_format=torch.channels_last)
-        model.load_state_dict(self.average.state)
-        row: dict[str, float] = {"step": self.step, "hours": round(self.elapsed / 3600, 4)}
-        figures: dict[str, list[float]] = {}
-        for x in self.crops.split(4):
-            base = self.frozen(x, 0, everywhere=True)
-            vectors = model.lookup(model.quantise(base.x, base.shown))
-            for name, picture in (("base", base.shown), ("detail", model.add(base.shown, vectors, base.present))):
-                mse = (picture.clamp(-1, 1) - base.x).square().mean((1, 2, 3)) / 4
-                figures.setdefault(f"psnr_{name}", []).append(float((-10 * mse.log10()).mean()))
-                if self.lpips is not None:
-                    with torch.autocast(self.device.type, torch.bfloat16):
-                        figures.setdefault(f"lpips_vgg_{name}", []).append(float(self.lpips(picture, base.x).mean()))
-        self.valid_log.write(row | {k: sum(v) / len(v) for k, v in figures.items()})
+    def _shown(self, model: Detail, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """All at the finest level, without and with detail everywhere."""
+        base = self.frozen(x, 0, everywhere=True)
+        vectors = model.lookup(model.quantise(base.x, base.shown))
+        return base.x, {"base": base.shown, "detail": model.add(base.shown, vectors, base.present)}
 
 
 def sample_detail(distortion: Tensor, bits: Tensor) -> tuple[Tensor, Tensor]:

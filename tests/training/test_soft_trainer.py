@@ -17,7 +17,7 @@ from dqcodec.training.export import export_softness
 from dqcodec.training.soft_config import from_dict
 from dqcodec.training.soft_trainer import SoftFolders, SoftTrainer
 from dqcodec.training.soft_views import soft_view
-from dqcodec.weights import load, model_file, soft_file
+from dqcodec.weights import load, model_file, slim, soft_file
 from tests.conftest import synthetic
 from tests.test_weights import SMALL, TABLES
 
@@ -76,11 +76,13 @@ def test_a_run_becomes_a_file_beside_its_model(folders):
     assert model.softness.reading.abs().max() > 0
     moved = model.softened(1.0).vae.decoder.state_dict()
     assert any(not torch.equal(value, moved[name]) for name, value in model.vae.decoder.state_dict().items())
-    with pytest.raises(DataError, match="decodes only"):
-        CliRunner().invoke(cli, ["train", "retire", str(folders.model), "--output",
-                                 str(folders.model.with_name("old.safetensors"))], catch_exceptions=False)
-        SoftTrainer(from_dict(CONFIG), replace(folders, model=folders.model.with_name("old.safetensors"),
-                                               out=folders.out / "other"))
+
+
+def test_a_model_that_decodes_only_is_named(folders):
+    old = folders.model.with_name("old.safetensors")
+    slim.retire(folders.model, old, None, 7)
+    with pytest.raises(DataError, match="old.safetensors: this model decodes only"):
+        SoftTrainer(from_dict(CONFIG), replace(folders, model=old))
 
 
 def test_a_file_of_another_decoder_or_a_broken_one_is_named(folders):
