@@ -28,12 +28,12 @@ from dqcodec.weights import load, registry, soft_file
 
 CARD = """# Model card: softness of `{model}`
 
-- For the decoder {decoder} of least distortion, and on top of it at any end of the dial; {kilobytes:.0f} kB: additions
-  of rank {rank} to the kernels in 8 bits, to all else in half precision; {weights} weights that tell how soft a picture
-  is.
+- For the decoder {decoder}{dial}; {kilobytes:.0f} kB: additions of rank {rank} to the kernels in 8 bits, to all else in
+  half precision; {weights} weights that tell how soft a picture is.
 - What the decoder lacks for pictures that are soft at their size (dqcodec/models/softness.py; docs/architecture.md).
-- Trained from nothing added by `dqcodec train soft` with the packaged config `{config}`, the model frozen, {steps}
-  steps, {hours} h on two CPU cores beside tests; L1 + LPIPS-VGG on crops enlarged by 1.1 to 2, averaged weights.
+- Trained from nothing added by `dqcodec train soft`, the model frozen and its decoder that of least distortion
+  (docs/training.md), {steps} steps, {hours} h on the CPU beside other jobs; L1 + LPIPS-VGG on crops
+  enlarged by 1.1 to 2, averaged weights.
 - The amount by {views} views of training pictures: correlation {correlation} with what they were enlarged by, on views
   that took no part. A picture measured at {sharp} or less counts as sharp, chosen on validation pictures
   (docs/experiments.md, section 2).
@@ -111,8 +111,9 @@ def card(lines: list[str], args: argparse.Namespace, pictures: int) -> str:
     command = " ".join([f"python benchmarks/softness.py --images {args.images.name.upper()} --metric-weights DIR",
                         *(f"--{name} {' '.join(f'{v:g}' for v in values)}" for name, values in asked.items()),
                         f"--model {args.model}"])
+    dial = "" if load(args.model).dial is None else " of least distortion, and on top of it at any end of the dial"
     return CARD.format(
-        model=args.model, config="soft" if args.model == "default" else f"soft_{args.model}", sharp=encoder.SHARP,
+        model=args.model, dial=dial, sharp=encoder.SHARP,
         kilobytes=path.stat().st_size / 1000, weights=STATISTICS, pictures=pictures, images=args.images.name,
         command=command, table="\n".join(lines),
         **{k: header[k] for k in ("decoder", "rank", "steps", "hours", "views", "correlation")})
