@@ -5,8 +5,7 @@
 
 Each picture is taken as it is and enlarged (Lanczos), of which the middle as large as the picture is coded, and with
 white noise of some levels in luma. `sharp` is encoder.SHARP, the measure of a picture that counts as sharp, without
---sharp the one in use. Prints a table and writes means; --card writes the card of
-the model's softness with that table.
+--sharp the one in use. Prints a table and writes means; --card writes the card of the model's softness with that table.
 """
 
 from __future__ import annotations

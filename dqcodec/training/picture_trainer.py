@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import torch
@@ -28,7 +29,7 @@ VALID_SEED = 20_000_003
 VALID_BATCH = 4
 
 
-class PictureTrainer(Loop):
+class PictureTrainer(Loop, ABC):
     """Base of a trainer, which brings KIND, _decode and _shown, and calls _begin with its network.
 
     config: also loss, optim, data and seed. folders: out, data, valid and metric_weights; the last two may be None.
@@ -74,14 +75,14 @@ class PictureTrainer(Loop):
         self.log = CsvLog(folders.out / "log.csv", self.step if resume else None)
         self.valid_log = CsvLog(folders.out / "valid.csv", self.step + 1 if resume else None)
 
+    @abstractmethod
     def _decode(self, x: Tensor) -> tuple[Tensor, Tensor, dict[str, float]]:
         """(what to reach, what the network makes, figures for the log) of a batch x (B, 3, H, W), called under
         autocast."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _shown(self, model: nn.Module, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """(what to reach, pictures by name) of validation crops x with averaged weights, called under autocast."""
-        raise NotImplementedError
 
     def save(self) -> None:
         """Write the checkpoint of the state after `self.step` steps."""
