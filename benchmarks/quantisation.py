@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from dqcodec.eval import machine
+from dqcodec.models.precision import autocast
 from dqcodec.training.perceptual import LpipsVgg
 from dqcodec.training.validate import load_crops
 from dqcodec.weights import load
@@ -44,7 +45,7 @@ def main() -> None:
     for level in range(len(vae.ladder)):
         found = {"codes": [], "latents": []}
         for x in crops.split(4):
-            with torch.autocast("cpu", torch.bfloat16):
+            with autocast(torch.device("cpu")):
                 latents, q, distortion = vae.analyse(x)
                 levels = torch.full_like(distortion[:, 0], level, dtype=torch.int64)
                 values = {"codes": vae.quantizer.values(q.partial, None, levels),

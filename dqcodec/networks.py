@@ -12,6 +12,7 @@ from dqcodec.bitstream.tokens import Tokens
 from dqcodec.errors import DqError
 from dqcodec.models.detail import PATCH, REGION, Detail
 from dqcodec.models.dqvae import DQVAE
+from dqcodec.models.precision import autocast
 from dqcodec.models.receptive import decoder_radius, encoder_radius
 from dqcodec.tiles import TILE, WHOLE, Tile, tiles
 
@@ -43,13 +44,11 @@ def pick_device(device: str) -> torch.device:
 
 @contextmanager
 def _inference(device: torch.device):
-    """bfloat16 where the processor computes in it natively: half the time, and pixels are rounded anyway.
+    """At the precision the machine likes, for pixels are rounded anyway.
 
     Codes may differ in rare near-ties between machines; files do not care, they carry the codes.
     """
-    native = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)  # torch >= 2.6
-    fast = device.type == "cuda" or native()
-    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=fast):
+    with torch.inference_mode(), autocast(device):
         yield
 
 

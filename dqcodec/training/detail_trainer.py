@@ -21,6 +21,7 @@ from dqcodec.models.decoder import random_origins
 from dqcodec.models.detail import PATCH, REGION, Detail, DetailConfig
 from dqcodec.models.dqvae import DQVAE
 from dqcodec.models.ladder import expand
+from dqcodec.models.precision import autocast
 from dqcodec.models.sampling import sample_levels
 from dqcodec.training.detail_config import DetailTrainConfig
 from dqcodec.training.picture_trainer import PictureTrainer
@@ -74,7 +75,7 @@ class FrozenModels:
         with detail `everywhere`."""
         x = x.to(self.device, memory_format=torch.channels_last)
         vae = self.vaes[step % len(self.vaes)]
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with autocast(self.device):
             _, q, distortion = vae.analyse(x)
             levels, detailed = (sample or sample_detail)(distortion, vae.level_bits)
             if everywhere:

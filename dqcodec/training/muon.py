@@ -12,16 +12,19 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from dqcodec.models.precision import native_bfloat16
+
 _QUINTIC = (3.4445, -4.7750, 2.0315)  # drives singular values to about 1 in five rounds
 _ROUNDS = 5
 _RMS = 0.2  # of an update's entries, about that of Adam's
 
 
 def orthogonal(matrices: Tensor) -> Tensor:
-    """About U V^T of each matrix = U S V^T, (..., rows, columns), in bfloat16 by a Newton-Schulz iteration."""
+    """About U V^T of each matrix = U S V^T, (..., rows, columns), by Newton-Schulz rounds in the fastest precision."""
     a, b, c = _QUINTIC
     wide = matrices.shape[-2] <= matrices.shape[-1]
-    x = (matrices if wide else matrices.mT).bfloat16()
+    precision = torch.bfloat16 if native_bfloat16(matrices.device) else torch.float32
+    x = (matrices if wide else matrices.mT).to(precision)
     x = x / (torch.linalg.vector_norm(x, dim=(-2, -1), keepdim=True) + 1e-7)
     for _ in range(_ROUNDS):
         gram = x @ x.mT

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from dqcodec.errors import ConfigError, DataError
+from dqcodec.models.precision import autocast
 from dqcodec.prior.paper.config import PaperPriorConfig
 from dqcodec.prior.paper.network import PaperDQTransformer
 from dqcodec.prior.paper.sampling import sample
@@ -156,7 +157,7 @@ class PaperPriorTrainer(Loop):
         return parallel.agree(seconds, self.device)
 
     def _costs(self, batch: PaperBatch) -> Costs:
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with autocast(self.device):
             position, content = self.network(batch)
         return Costs(batch, position, content, self.prior)
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from dqcodec.errors import DataError
+from dqcodec.models.precision import autocast
 from dqcodec.training import checkpoint
 from dqcodec.training.data import Batches, Pictures
 from dqcodec.training.ema import WeightAverage
@@ -104,7 +105,7 @@ class PictureTrainer(Loop, ABC):
         rate = learning_rate(c.optim, self.step, self.progress)
         self.optimiser.set_rate(rate)
         self.model.train()
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with autocast(self.device):
             wanted, decoded, more = self._decode(self.batches(self.step))
             l1 = (decoded - wanted).abs().mean()
             loss, figures = c.loss.l1 * l1, {"l1": l1.item()}
@@ -132,7 +133,7 @@ class PictureTrainer(Loop, ABC):
         figures: dict[str, list[float]] = {}
         torch.manual_seed(VALID_SEED)
         for x in self.crops.split(VALID_BATCH):
-            with torch.autocast(self.device.type, torch.bfloat16):
+            with autocast(self.device):
                 wanted, pictures = self._shown(model, x)
                 for name, picture in pictures.items():
                     picture = picture.float().clamp(-1, 1)

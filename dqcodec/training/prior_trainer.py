@@ -22,6 +22,7 @@ from torch import nn
 
 from dqcodec.bitstream.tokens import Tokens
 from dqcodec.errors import ConfigError, DataError
+from dqcodec.models.precision import autocast
 from dqcodec.prior.batch import pack
 from dqcodec.prior.config import PriorConfig
 from dqcodec.prior.network import DQTransformer, PriorBatch
@@ -218,7 +219,7 @@ class PriorTrainer(Loop):
         quantise = self.progress >= self.config.quantise_from
         batch = self.batches(self.step).to(self.device)
         self.network.train()
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with autocast(self.device):
             found = losses(self.network, batch, quantise)
         symbols = sum(n for _, n in found)
         loss = sum(nats for nats, _ in found) / symbols

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from dqcodec.errors import ConfigError, DataError
+from dqcodec.models.precision import autocast
 from dqcodec.training import checkpoint, parallel
 from dqcodec.training.adversarial import Adversary
 from dqcodec.training.config import TrainConfig
@@ -164,7 +165,7 @@ class Trainer(Loop):
             self.critic.set_rate(self._critic_rate * rate)
         x = self.batches(self.step).to(self.device, memory_format=torch.channels_last)
         self._train_mode()
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with autocast(self.device):
             out = self.forward(x, step=self.step)
             losses = self.objective(x if out.target is None else out.target, out)
         loss, metrics = losses.reconstruction + losses.rest, losses.metrics
@@ -172,7 +173,7 @@ class Trainer(Loop):
         if game:
             fake = self.adversary.view(out.reconstruction, losses.decoded)
             real = self.adversary.view(x if out.target is None else out.target, losses.real)
-            with torch.autocast(self.device.type, torch.bfloat16):
+            with autocast(self.device):
                 push, more = self.adversary.generator_loss(fake, losses.reconstruction, self.model.last_layer)
             metrics |= more
             if self.step >= self.adversary.config.push_step:
@@ -182,7 +183,7 @@ class Trainer(Loop):
         metrics["grad_norm"] = self._update(self.optimiser, self.model.parameters())
         self.average.update(self.model)
         if game:
-            with torch.autocast(self.device.type, torch.bfloat16):
+            with autocast(self.device):
                 critic_loss, more = self.adversary.discriminator_loss(real, fake)
             self.critic.zero_grad()
             critic_loss.backward()
@@ -216,7 +217,7 @@ class Trainer(Loop):
                 figures = validate(self.model, self.crops, self.objective.lpips, self.device)
                 self.valid_log.write({"step": self.step, "hours": round(self.elapsed / 3600, 4), **figures})
             columns = [x[:4]]
-            with torch.autocast(self.device.type, torch.bfloat16):
+            with autocast(self.device):
                 for budget in (0.05, 0.1, 0.3):
                     columns.append(self.model.reconstruct(x[:4].to(self.device), budget)[0])
             contact_sheet(self.folders.out / "reconstructions.png", columns)

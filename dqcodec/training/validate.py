@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from dqcodec.errors import DataError
+from dqcodec.models.precision import autocast
 from dqcodec.training.perceptual import LpipsVgg
 
 BUDGETS = (0.05, 0.1, 0.2, 0.4)  # raw code bits a pixel
@@ -37,14 +38,14 @@ def validate(model: nn.Module, crops: Tensor, lpips: LpipsVgg | None, device: to
         psnr, distance, bits = [], [], []
         for x in crops.split(4):
             x = x.to(device)
-            with torch.autocast(device.type, torch.bfloat16):
+            with autocast(device):
                 rec, used = model.reconstruct(x, budget)
             rec = rec.float().clamp(-1, 1)
             mse = (rec - x).square().mean((1, 2, 3)) / 4
             psnr.append(-10 * mse.log10())
             bits.append(used.float() / (x.shape[2] * x.shape[3]))
             if lpips is not None:
-                with torch.autocast(device.type, torch.bfloat16):
+                with autocast(device):
                     distance.append(lpips(rec, x).mean((1, 2)))
         results[f"bpp@{budget}"] = torch.cat(bits).mean().item()
         results[f"psnr@{budget}"] = torch.cat(psnr).mean().item()
