@@ -1,11 +1,13 @@
 """What detail buys: scores at equal bytes without it and with it, for some values of what a plan expects of it.
 
     python benchmarks/detail.py --images DIR --metric-weights DIR [--most 8] [--rates 0.3 0.4 0.6 0.8] \
-        [--gains 0.25 0.35 0.5] [--avif 28 42 55 62] [--model default] [--output results/detail.json] [--card FILE]
+        [--worths 0.05 0.1 0.2] [--gains 0.25 0.35 0.5] [--avif 28 42 55 62] [--model default] \
+        [--output results/detail.json] [--card FILE]
 
-A gain is rate.DETAIL_GAIN, without --gains the one in use; it is chosen on validation pictures. A rate that a picture
-has no file for counts in no mean: `pictures` says how many do. AVIF at some settings for comparison. Prints a table and
-writes means; --card writes the card of the layer with that table.
+A worth is rate.DETAIL_WORTH, for files as they are written, by default at the one in use. A gain is rate.DETAIL_GAIN,
+for files whose detail is of whole regions alone. Both are chosen on validation pictures. A rate that a picture has no
+file for counts in no mean: `pictures` says how many do. AVIF at some settings for comparison. Prints a table and writes
+means; --card writes the card of the layers with that table.
 """
 
 from __future__ import annotations
@@ -13,13 +15,14 @@ from __future__ import annotations
 import argparse
 import io
 import json
+from contextlib import ExitStack
 from pathlib import Path
 from unittest import mock
 
 import numpy as np
 from PIL import Image
 
-from dqcodec import bitstream, codec, rate
+from dqcodec import bitstream, codec, encoder, rate
 from dqcodec.errors import RateError
 from dqcodec.eval import machine
 from dqcodec.eval.metrics import Scorer
@@ -47,10 +50,13 @@ CARD = """# Model card: the layer of detail
 METRICS = ("psnr", "ms_ssim", "lpips_vgg", "lpips_alex", "dists")
 
 
-def coded(image: Image.Image, bpp: float, gain: float | None, model: str) -> tuple[bytes, Image.Image]:
-    """A file and its picture; gain: None for none with detail. Raises RateError."""
-    with mock.patch.object(rate, "DETAIL_GAIN", rate.DETAIL_GAIN if gain is None else gain):
-        data = codec.compress(image, bpp=bpp, model=model, detail=gain is not None)
+def coded(image: Image.Image, bpp: float, model: str, detail: bool, **constants: float) -> tuple[bytes, Image.Image]:
+    """A file and its picture, with or without detail and with some constants of the encoder replaced. Raises
+    RateError."""
+    with ExitStack() as stack:
+        for name, value in constants.items():
+            stack.enter_context(mock.patch.object(encoder if hasattr(encoder, name) else rate, name, value))
+        data = codec.compress(image, bpp=bpp, model=model, detail=detail)
     return data, codec.decompress(data, model=model).convert("RGB")
 
 
@@ -74,7 +80,8 @@ def main() -> None:
     parser.add_argument("--metric-weights", type=Path)
     parser.add_argument("--most", type=int, default=8)
     parser.add_argument("--rates", nargs="+", type=float, default=[0.3, 0.4, 0.6, 0.8])
-    parser.add_argument("--gains", nargs="+", type=float, default=[rate.DETAIL_GAIN])
+    parser.add_argument("--worths", nargs="*", type=float, default=[rate.DETAIL_WORTH])
+    parser.add_argument("--gains", nargs="*", type=float, default=[])
     parser.add_argument("--avif", nargs="*", type=int, default=[])
     parser.add_argument("--model", default="default")
     parser.add_argument("--output", type=Path)
@@ -82,9 +89,11 @@ def main() -> None:
     args = parser.parse_args()
     scorers = [Scorer(name, args.metric_weights) for name in METRICS]
     images = [Image.open(path).convert("RGB") for path in sorted(args.images.glob("*.png"))[: args.most]]
-    ways = [(bpp, "without" if gain is None else f"gain {gain}",
-             lambda image, bpp=bpp, gain=gain: coded(image, bpp, gain, args.model))
-            for bpp in args.rates for gain in (None, *args.gains)]
+    kinds = [("without", False, {}), *((f"worth {w}", True, {"DETAIL_WORTH": w}) for w in args.worths),
+             *((f"regions, gain {g}", True, {"DETAIL_GAIN": g, "MOST_SPARSE": -1.0}) for g in args.gains)]
+    ways = [(bpp, name, lambda image, bpp=bpp, detail=detail, constants=constants:
+             coded(image, bpp, args.model, detail, **constants))
+            for bpp in args.rates for name, detail, constants in kinds]
     ways += [(None, f"AVIF {q}", lambda image, q=q: avif(image, q)) for q in args.avif]
     rows = []
     head = "| target | | pictures | bpp | detail | " + " | ".join(METRICS) + " |"

@@ -11,16 +11,18 @@ import torch
 
 from dqcodec import bitstream, feedback, grain, networks, rate, reduction
 from dqcodec.bitstream import WHOLE, Extra, Frame
-from dqcodec.detail_search import DetailSearch
+from dqcodec.detail_search import DetailSearch, Patches
 from dqcodec.effort import thorough_costs
 from dqcodec.errors import OutOfReachError
 from dqcodec.images import Picture
 from dqcodec.models.detail import REGION
 from dqcodec.networks import Analysis
 from dqcodec.weights import detail_file
+from dqcodec.weights.detail_file import DetailLayer
 from dqcodec.weights.model_file import Model
 
 LEAST_DETAIL = 0.04  # of a file
+MOST_SPARSE = 0.33  # with more of a file than this, detail is of whole regions (docs/experiments.md, section 2)
 # Pictures measured this soft count as sharp, and amounts from there on; chosen on validation pictures
 # (docs/experiments.md, section 2). A smaller amount than LEAST_SOFT is not worth its seven bytes.
 SHARP, LEAST_SOFT = 0.4, 0.1
@@ -76,6 +78,18 @@ def file_of(model: Model, picture: Picture, extras: Sequence[Extra], wanted: Wan
     raise problem
 
 
+@dataclass(frozen=True)
+class _Planned:
+    """Detail as planned. levels: (rows, cols) uint8, of the regions below it. bytes: of it, about. count: of the places
+    that get some, or 0 for all in which a bit saves `worth`."""
+
+    layer: DetailLayer
+    levels: np.ndarray
+    bytes: float
+    count: int = 0
+    worth: float = 0.0
+
+
 class _Encoder:
     """Files of one picture, coded at one scale.
 
@@ -93,8 +107,8 @@ class _Encoder:
         self._model = model.softened(amount / 255)
         self._extras = [*extras, Extra("soft", bytes([amount]))] if amount else extras
         # Detail is of regions of one size; the package's ladders have them, a user's may not.
-        fits = model.config.ladder.region == REGION
-        self._layer = detail_file.default() if wanted.detail and fits else None
+        fits = wanted.detail and model.config.ladder.region == REGION
+        self._layer, self._sparse = (detail_file.named(name) if fits else None for name in ("default", "sparse"))
 
     @functools.cached_property
     def _analysis(self) -> Analysis:
@@ -135,44 +149,73 @@ class _Encoder:
                 written[key] = writer.write(plans.ladder.tokens(levels))
             return written[key]
 
-        if self._wanted.size is None:
-            planned, levels = self._planned_detail(plans), self._of_ladder(self._levels_about(plans.whole))
-            return self._detail_on(plans, levels).file(writer, planned) if planned else write(levels)
-        return self._file_of_size(plans, writer, write)
+        planned = self._planned_detail(plans)
+        if self._wanted.size is not None:
+            return self._file_of_size(plans, planned, writer, write)
+        if planned is None:
+            return write(self._of_ladder(self._levels_about(plans.whole)))
+        search = self._detail_on(plans, planned, planned.levels)
+        return search.file(writer, planned.count or search.worth_it)
 
-    def _file_of_size(self, plans: _Plans, writer: bitstream.Writer, write: Callable[[np.ndarray], bytes]) -> bytes:
+    def _file_of_size(self, plans: _Plans, planned: _Planned | None, writer: bitstream.Writer,
+                      write: Callable[[np.ndarray], bytes]) -> bytes:
         """The file of the wanted size: of the ladder's steps if the plan has no detail at that, else with as much as
         there is room for on top of steps of the planned size, or of all where even they are not enough."""
         size, ladder = self._wanted.size, plans.ladder
-        planned = self._planned_detail(plans)
-        room = int(size - planned * self._layer_bits / 8) if planned else size
+        room = int(size - planned.bytes) if planned else size
 
         def of_ladder(target: int) -> np.ndarray:
             return rate.levels_for_size(ladder, target, lambda levels: len(write(levels)))
 
         try:
             levels = of_ladder(room)
-            if not planned:
+            if planned is None:
                 return write(levels)
         except OutOfReachError as error:
             if self._layer is None or error.nearest > size:
                 raise
             levels = np.full_like(ladder.start, self._last) if error.nearest < room else ladder.start
-        data = self._detail_on(plans, levels).file_of_size(writer, size)
+        planned = planned or self._planned_regions(plans)
+        try:
+            data = self._detail_on(plans, planned, levels).file_of_size(writer, size)
+        except OutOfReachError:
+            if planned.layer is self._layer:
+                raise
+            data = self._detail_on(plans, self._planned_regions(plans), levels).file_of_size(writer, size)
         return write(of_ladder(size)) if data is None else data
 
-    def _planned_detail(self, plans: _Plans) -> int:
-        """Regions that the plan gives detail, none where that is too little of the file to be worth its time."""
+    def _planned_detail(self, plans: _Plans) -> _Planned | None:
+        """What detail the file shall have, None where that is too little of it to be worth its time."""
         if self._layer is None:
-            return 0
+            return None
         size = self.planned_bytes if self._about is None else self._about
-        count = int((self._levels_about(plans.whole) > self._last).sum())
-        return count if count * self._layer_bits / 8 >= LEAST_DETAIL * size else 0
+        planned = self._planned_regions(plans)
+        if self._sparse is not None and planned.bytes <= MOST_SPARSE * size:
+            planned = self._planned_patches(plans)
+        return planned if planned.bytes >= LEAST_DETAIL * size else None
 
-    def _detail_on(self, plans: _Plans, levels: np.ndarray) -> DetailSearch:
+    def _planned_regions(self, plans: _Plans) -> _Planned:
+        levels = self._levels_about(plans.whole)
+        count = int((levels > self._last).sum())
+        return _Planned(self._layer, self._of_ladder(levels), count * self._layer_bits / 8, count=count)
+
+    def _planned_patches(self, plans: _Plans) -> _Planned:
+        places = self._sparse.table.places(self._levels, self._last)
+        patches = Patches(self._sparse, self._pixels, self.shown, places, self._device)
+
+        def more(slope: float) -> float:
+            return patches.bytes_about(rate.detail_worth(slope))
+
+        if self._about is None:
+            slope = rate.slope_for_quality(self._wanted.quality)
+        else:
+            slope = rate.slope_for_size(plans.ladder, self._about, more)
+        return _Planned(self._sparse, plans.ladder.levels_at(slope), more(slope), worth=rate.detail_worth(slope))
+
+    def _detail_on(self, plans: _Plans, planned: _Planned, levels: np.ndarray) -> DetailSearch:
         tokens = plans.ladder.tokens(levels)
         shown = networks.synthesise(self._model.vae, tokens, self._device)
-        return DetailSearch(self._layer, self._pixels, tokens, shown, levels == self._last, self._device)
+        return DetailSearch(planned.layer, self._pixels, tokens, shown, self._last, self._device, planned.worth)
 
     @property
     def _last(self) -> int:

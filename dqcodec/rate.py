@@ -21,6 +21,9 @@ from dqcodec.networks import Analysis
 MAP_BIT = 0.6  # cost of a map bit after context modelling, a rough mean; only ranks increments
 # Share of the distortion that detail takes away: chosen by benchmarks/detail.py on validation pictures.
 DETAIL_GAIN = 0.5
+# Squared error of a patch that a bit of sparse detail has to save where the ladder's are worth a slope of 1e-3, and the
+# power of the slope by which that changes: chosen there too.
+DETAIL_WORTH, WORTH_POWER = 0.1, 2.8
 TOLERANCE = 0.02  # a target is met within this share from below
 ENOUGH = 1 - 0.75 * TOLERANCE  # a file this near its target is not tried again: with a prior a try takes a while
 FILL_TRIES = 24
@@ -54,6 +57,10 @@ class Plan:
         # Increments of one region come in rising order, so the last assignment wins.
         levels[self.region[:count]] = self.level[:count]
         return levels.reshape(self.start.shape)
+
+    def levels_at(self, slope: float) -> np.ndarray:
+        """Level map of all increments that save at least `slope` for each bit."""
+        return self.levels(_count_at(self, slope))
 
     def tokens(self, levels: np.ndarray) -> Tokens:
         """Tokens of the image at a level map."""
@@ -143,6 +150,27 @@ def detail_step(costs: np.ndarray, distortion: np.ndarray, bits: float) -> tuple
     return np.concatenate([costs, last]), np.concatenate([distortion, (1 - DETAIL_GAIN) * distortion[-1:]])
 
 
+def detail_worth(slope: float) -> float:
+    """Squared error that a bit of sparse detail has to save beside a ladder whose bits save `slope`."""
+    return DETAIL_WORTH * (slope / 1e-3) ** WORTH_POWER
+
+
+def slope_for_size(plan: Plan, target: float, more: Callable[[float], float]) -> float:
+    """The slope at which the plan's file and more(slope) bytes make `target` bytes, by the plan alone."""
+    low, high = np.log(SLOPE_AT_100 / 100), np.log(10 * SLOPE_AT_1)
+    for _ in range(16):
+        middle = (low + high) / 2
+        slope = float(np.exp(middle))
+        over = plan.estimate[_count_at(plan, slope)] + more(slope) > target
+        low, high = (middle, high) if over else (low, middle)
+    return float(np.exp(high))
+
+
+def slope_for_quality(quality: int) -> float:
+    """What every bit of the file of quality 1..100 is worth, but for 100, which takes all there are."""
+    return SLOPE_AT_1 * (SLOPE_AT_100 / SLOPE_AT_1) ** ((quality - 1) / 99)
+
+
 def levels_for_quality(plan: Plan, quality: int) -> np.ndarray:
     """Level map of quality 1..100: every increment worth its bits at the quality's slope."""
     return plan.levels(_count_for_quality(plan, quality))
@@ -154,8 +182,12 @@ def bytes_for_quality(plan: Plan, quality: int) -> float:
 
 
 def _count_for_quality(plan: Plan, quality: int) -> int:
-    slope = SLOPE_AT_1 * (SLOPE_AT_100 / SLOPE_AT_1) ** ((quality - 1) / 99)
-    return len(plan.slope) if quality == 100 else int(np.searchsorted(-plan.slope, -slope, side="right"))
+    return len(plan.slope) if quality == 100 else _count_at(plan, slope_for_quality(quality))
+
+
+def _count_at(plan: Plan, slope: float) -> int:
+    """How many increments save at least `slope` for each bit."""
+    return int(np.searchsorted(-plan.slope, -slope, side="right"))
 
 
 def levels_near(plan: Plan, target: int) -> np.ndarray:

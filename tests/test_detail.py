@@ -10,7 +10,9 @@ from click.testing import CliRunner
 
 from dqcodec import bitstream, codec, networks
 from dqcodec.cli import cli
+from dqcodec.detail_search import Patches
 from dqcodec.errors import RateError, TruncatedError, UnknownModelError
+from dqcodec.models.detail import PLACE_BITS, lacking
 from dqcodec.weights import detail_file
 
 CPU = torch.device("cpu")
@@ -50,6 +52,61 @@ def test_the_finest_file_has_detail_everywhere_and_more_is_out_of_reach(photo):
         codec.compress(photo, bpp=3, scale=1)
 
 
+@pytest.fixture(scope="module")
+def middling(photo) -> bytes:
+    """A file of a rate at which single patches have detail."""
+    return codec.compress(photo, bpp=0.45, scale=1)
+
+
+def layer_of(data: bytes) -> detail_file.DetailLayer:
+    parsed = bitstream.read(data, lambda mark: codec.model_for(mark).entropy,
+                            find_detail=lambda mark: detail_file.find(mark).table)
+    return detail_file.find(parsed.details.layer.fingerprint)
+
+
+def test_between_single_patches_have_detail(middling, rich, photo):
+    assert 0.98 * 0.45 <= 8 * len(middling) / (photo.width * photo.height) <= 0.45
+    sections = {s.name: s.end - s.offset for s in bitstream.inspect(middling).sections}
+    assert 0.03 * len(middling) < sections["detail"] < 0.4 * len(middling)
+    assert layer_of(middling).table.sparse and not layer_of(rich).table.sparse
+    assert bitstream.inspect(middling).header.version == (1, 4)
+    plain = codec.compress(photo, bpp=0.45, scale=1, detail=False)
+    assert error(middling, photo) < error(plain, photo)
+    assert error(middling, photo) < error(codec.decompress(middling, upto="fine"), photo)
+
+
+def test_a_quality_may_have_it_too(photo):
+    files = [codec.compress(photo, quality=quality, scale=1) for quality in (70, 85, 95)]
+    assert len(files[0]) < len(files[1]) < len(files[2])
+    assert error(files[0], photo) > error(files[1], photo) > error(files[2], photo)
+    assert any(bitstream.inspect(data).header.detail for data in files)
+
+
+def test_patches_have_codes_only_where_these_save_what_their_bits_are_worth(photo):
+    layer = detail_file.named("sparse")
+    pixels = np.asarray(photo.convert("RGB"))
+    shown = np.asarray(codec.decompress(codec.compress(photo, bpp=0.2, scale=1, detail=False)).convert("RGB"))
+    rows, cols = (-(-side // 16) * 4 for side in pixels.shape[:2])
+    patches = Patches(layer, pixels, shown, np.ones((rows, cols), bool), CPU)
+    book = layer.net.codebook.embedding
+    x, y = (torch.from_numpy(image).permute(2, 0, 1)[None].float() / 127.5 - 1 for image in (pixels, shown))
+    vectors = lacking(*(torch.nn.functional.pad(z, (0, -photo.width % 16, 0, -photo.height % 16), "replicate")
+                        for z in (x, y)))[0]
+    assert vectors.shape[:2] == (rows, cols)
+    known = None
+    for worth in (0.5, 0.1, 0.02):
+        codes, saved = patches.best(worth)
+        chosen = torch.from_numpy(codes[saved > worth].astype(np.int64))
+        before = vectors[torch.from_numpy(saved > worth)]
+        gain = before.square().sum(1) - (before - book[chosen]).square().sum(1)
+        bits = torch.from_numpy(layer.bits)[chosen] + PLACE_BITS
+        assert torch.allclose(gain / bits, torch.from_numpy(saved[saved > worth]).double(), rtol=1e-3, atol=1e-4)
+        about, spent = patches.bytes_about(worth), float(bits.sum()) / 8
+        assert 0.5 * spent < about < 1.5 * spent
+        assert known is None or about > known
+        known = about
+
+
 @pytest.mark.parametrize("options", [{"upto": "fine"}, {"partial": True}])
 def test_the_picture_without_detail_is_at_hand(rich, photo, options):
     data = rich if "upto" in options else rich[:-9]
@@ -80,7 +137,7 @@ def test_best_effort_meets_such_a_rate(photo):
 
 
 def test_tiles_of_a_picture_are_as_the_whole():
-    layer = detail_file.default()
+    layer = detail_file.named("default")
     rng = np.random.default_rng(0)
     shown, pixels = rng.integers(0, 255, (2, 300, 410, 3)).astype(np.uint8)
     codes = networks.detail_codes(layer.net, pixels, shown, CPU)
@@ -105,7 +162,7 @@ def test_a_broken_layer_is_named(tmp_path):
     path.write_bytes(b"noise")
     with pytest.raises(UnknownModelError, match="bad.safetensors"):
         detail_file.read(path)
-    good = detail_file.default()
+    good = detail_file.named("default")
     state = good.net.state_dict()
     detail_file.write(path, good.net.config, state, good.table.table, {})
     assert detail_file.read(path).fingerprint == good.fingerprint
@@ -114,9 +171,25 @@ def test_a_broken_layer_is_named(tmp_path):
     assert detail_file.write(moved, good.net.config, state, good.table.table, {}) != good.fingerprint
 
 
-def test_the_packaged_layer_has_a_card():
-    path = next(p for p in detail_file._files() if p.name.startswith("default"))
-    assert detail_file.default().fingerprint.hex() in (path.parent / "default.md").read_text()
+def test_a_layer_for_patches_borrows_the_network_of_one_for_regions(tmp_path, monkeypatch):
+    lender, sparse = detail_file.named("default"), detail_file.named("sparse")
+    path = tmp_path / "mine.safetensors"
+    book = sparse.net.codebook.embedding.numpy()
+    assert detail_file.write_book(path, sparse.net.config, book, sparse.table.table, lender.fingerprint,
+                                  {}) == sparse.fingerprint
+    read = detail_file.read(path)
+    assert read.table.sparse and torch.equal(read.net.trunk[0].weight, lender.net.trunk[0].weight)
+    monkeypatch.setattr(detail_file, "_files", lambda: [])
+    detail_file.read.cache_clear()
+    with pytest.raises(UnknownModelError, match=lender.fingerprint.hex()):
+        detail_file.read(path)
+    assert detail_file.fingerprint(book, sparse.table.table) != sparse.fingerprint
+
+
+@pytest.mark.parametrize("name", ["default", "sparse"])
+def test_the_packaged_layers_have_a_card(name):
+    path = next(p for p in detail_file._files() if p.name.startswith(name))
+    assert detail_file.named(name).fingerprint.hex() in (path.parent / f"{name}.md").read_text()
 
 
 def test_the_command_shows_the_section_and_tokens_leave_it_out(rich, photo, tmp_path):

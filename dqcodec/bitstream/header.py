@@ -28,6 +28,7 @@ MAJOR, MINOR = 1, 0
 FRAMED_MINOR = 1  # of files with a scale or grain, which readers of 1.0 refuse by their flags
 DETAIL_MINOR = 2  # of files with detail, which those of 1.0 and 1.1 refuse likewise
 SOFT_MINOR = 3  # of files with softness, which older readers skip
+SPARSE_MINOR = 4  # of files with detail of single patches
 MAX_STEPS = 15
 MAX_SIDE = 2**31 - 1
 FINGERPRINT_BYTES = 4

@@ -78,7 +78,7 @@ def read(
     tokens.validate(model.ladder)
     details = None
     if more is not None and find_detail is not None and upto_step is None and steps_read == header.steps:
-        details, problem = _decode_detail(more, tokens.levels == len(model.ladder) - 1, find_detail, partial)
+        details, problem = _decode_detail(more, tokens.levels, len(model.ladder) - 1, find_detail, partial)
     return Parsed(tokens, header, extras, header.steps, steps_read, problem, details)
 
 
@@ -172,12 +172,12 @@ def _decode(
     return known, len(steps), problem
 
 
-def _decode_detail(section: Section, last: np.ndarray, find_detail: Callable[[bytes], DetailTable],
+def _decode_detail(section: Section, levels: np.ndarray, last: int, find_detail: Callable[[bytes], DetailTable],
                    partial: bool) -> tuple[Details | None, str | None]:
-    """(details, problem) of the section of detail; last: (rows, cols) bool, the regions at the ladder's last level."""
+    """(details, problem) of the section of detail of regions at levels (rows, cols); last: the ladder's last level."""
     try:
         layer = find_detail(detail.mark(section.payload, section.payload_offset))
-        return detail.unpack(section.payload, last, layer), None
+        return detail.unpack(section.payload, layer.places(levels, last), layer), None
     except FormatError as error:
         located = FormatError(f"section {section.name}: {error}", section.payload_offset)
         if not partial:

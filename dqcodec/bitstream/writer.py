@@ -80,9 +80,10 @@ class Writer:
                 self._written.append(_Written(section, kept, copy(maps)))
         minor = headers.FRAMED_MINOR if frame.scale < WHOLE or frame.grain else headers.MINOR
         if details is not None:
-            minor = headers.DETAIL_MINOR
-            parts.append(sections.pack(sections.DETAIL, detail.pack(details, tokens.levels == len(ladder) - 1)))
-        minor = headers.SOFT_MINOR if self._soft else minor
+            minor = headers.SPARSE_MINOR if details.layer.sparse else headers.DETAIL_MINOR
+            places = details.layer.places(tokens.levels, len(ladder) - 1)
+            parts.append(sections.pack(sections.DETAIL, detail.pack(details, places)))
+        minor = max(minor, headers.SOFT_MINOR) if self._soft else minor
         header = headers.Header(frame.width, frame.height, self.model.fingerprint, steps, frame.grey, frame.scale,
                                 frame.grain, details is not None, (headers.MAJOR, minor))
         return b"".join([headers.pack(header), self._extras, *parts])

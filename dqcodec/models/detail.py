@@ -15,12 +15,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dqcodec.models.blocks import ResidualBlock
-from dqcodec.models.codebook import Codebook
+from dqcodec.models.codebook import ROWS, Codebook
 
 PATCH = 4  # pixels along a side; the networks' two shuffles by 2 make it
 RAW = 0.7  # share of a code's own vector that is added; the network adds the rest
 SCALE = 4.0  # residuals are a few hundredths; networks want about 1
 VALUES = 3 * PATCH**2
+PLACE_BITS = 3.0  # of saying on the map that a patch has a code, beyond saying that it has none; a rough mean
 REGION = 16  # pixels along a side of the regions that have detail or none, as of the packaged ladders
 
 
@@ -41,6 +42,30 @@ class DetailConfig:
 
     def to_dict(self) -> dict:
         return asdict(self)
+
+
+def lacking(x: Tensor, shown: Tensor) -> Tensor:
+    """What `shown` lacks of x, both (B, 3, H, W), as vectors (B, H/4, W/4, 48) of its patches."""
+    return F.pixel_unshuffle((x - shown).float(), PATCH).permute(0, 2, 3, 1)
+
+
+@torch.no_grad()
+def best_codes(vectors: Tensor, book: Tensor, bits: Tensor, worth: Tensor) -> tuple[Tensor, Tensor]:
+    """The code of each patch that saves most squared error for its bits, and what it saves beyond them.
+
+    vectors (N, 48); book (K, 48); bits (K,) of the codes; worth (N,), squared error that a bit has to save. Returns
+    codes (N,) int64 and (N,) float32, above 0 where a code is better than none, its place on the map paid for.
+    """
+    energy = book.square().sum(-1)  # (K,)
+    codes, saved = [], []
+    for part, w in zip(vectors.split(ROWS), worth.split(ROWS), strict=True):
+        score = torch.addmm(-energy, part, book.t(), alpha=2)  # (n, K) squared error saved
+        best = score.addcmul_(w[:, None], bits, value=-1).max(-1)
+        codes.append(best.indices)
+        saved.append(best.values - PLACE_BITS * w)
+    if not codes:
+        return torch.empty(0, dtype=torch.int64), torch.empty(0)
+    return torch.cat(codes), torch.cat(saved)
 
 
 class Detail(nn.Module):
@@ -67,8 +92,8 @@ class Detail(nn.Module):
 
     def quantise(self, x: Tensor, shown: Tensor) -> Tensor:
         """Codes (B, H/4, W/4) int64 of what `shown` lacks of x."""
-        lacking = F.pixel_unshuffle((x - shown).float(), PATCH).permute(0, 2, 3, 1)  # (B, H/4, W/4, 48)
-        return self.codebook.nearest(lacking.reshape(-1, VALUES)).view(lacking.shape[:3])
+        vectors = lacking(x, shown)
+        return self.codebook.nearest(vectors.reshape(-1, VALUES)).view(vectors.shape[:3])
 
     def lookup(self, codes: Tensor) -> Tensor:
         """Vectors (B, 48, h, w) of codes (B, h, w) int64, of negative ones any."""

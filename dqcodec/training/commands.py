@@ -59,6 +59,22 @@ def detail(config, models, data, out, valid, metric_weights, device, resume) -> 
     _train(DetailTrainer(load(config), folders, device, resume), "img_s", "img/s", ("loss", "l1", "lpips_vgg"))
 
 
+@train_group.command("book")
+@click.option("--network", required=True, type=PATH, help="File of the detail layer whose network shows the codes.")
+@click.option("--model", "models", required=True, multiple=True, type=PATH,
+              help="Model file whose decoded pictures to add detail to; repeatable.")
+@click.option("--data", required=True, multiple=True, type=PATH, help="Folder of images or tar shards; repeatable.")
+@click.option("--output", required=True, type=PATH, help="File to write, detail/sparse.safetensors.xz.")
+@click.option("--codes", type=click.IntRange(2, 4096), default=1024, show_default=True)
+@click.option("--crops", type=click.IntRange(1), default=600, show_default=True, help="Crops of 256x256 to learn from.")
+def book(network, models, data, output, codes, crops) -> None:
+    """Make a codebook of detail for single patches."""
+    from dqcodec.training import detail_book
+
+    mark = detail_book.make(network, models, data, output, codes, crops)
+    click.echo(f"{output}: fingerprint {mark.hex()}")
+
+
 @train_group.command("soft")
 @click.option("--config", default="soft", show_default=True, help="YAML or JSON file, or a packaged config.")
 @click.option("--model", required=True, type=PATH, help="Model file whose decoder to adapt.")

@@ -1,4 +1,8 @@
-"""A detail layer as a file in the folder `detail` beside the models: networks in 8 bits, codebook and table exact."""
+"""A detail layer as a file in the folder `detail` beside the models: network in 8 bits, codebook and table exact.
+
+A layer for single patches has a codebook and a table alone, and what they mean is shown by the network of a layer for
+regions in the same folders, which its header names by fingerprint.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +24,7 @@ from dqcodec.weights.tensor_file import EIGHT_BITS, TRAINING_ONLY, read_stored, 
 
 FOLDER = "detail"
 CODEBOOK, TABLE = "codebook.embedding", "table"
+NETWORK = "network"  # in the header of a layer for single patches, before the fingerprint of the network's layer
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,9 +44,12 @@ class DetailLayer:
         return 16 - np.log2(self.table.table.astype(np.float64))
 
 
-def fingerprint(codebook: np.ndarray, table: np.ndarray) -> bytes:
-    """4 bytes that stand for the meaning of codes: of the codebook (K, 48) float16 and the table (K,) uint32."""
-    digest = hashlib.sha256(f"detail|{PATCH}|{codebook.shape}|".encode())
+def fingerprint(codebook: np.ndarray, table: np.ndarray, sparse: bool = False) -> bytes:
+    """4 bytes that stand for the meaning of codes: of the codebook (K, 48) float16 and the table (K,) uint32.
+
+    sparse: they are of single patches, not of whole regions.
+    """
+    digest = hashlib.sha256(f"{'sparse ' * sparse}detail|{PATCH}|{codebook.shape}|".encode())
     digest.update(codebook.astype("<f2").tobytes())
     digest.update(table.astype("<u4").tobytes())
     return digest.digest()[:4]
@@ -59,15 +67,33 @@ def write(path: Path, config: DetailConfig, state: dict[str, torch.Tensor], tabl
     return mark
 
 
+def write_book(path: Path, config: DetailConfig, codebook: np.ndarray, table: np.ndarray, network: bytes,
+               notes: dict[str, str]) -> bytes:
+    """Write the file of a layer for single patches, whole or not at all; returns its fingerprint.
+
+    network: fingerprint of the layer for regions whose network shows its codes.
+    """
+    kept = {CODEBOOK: codebook.astype(np.float16), TABLE: table.astype(np.uint32)}
+    mark = fingerprint(kept[CODEBOOK], table, sparse=True)
+    write_stored(path, kept, {"config": json.dumps(config.to_dict()), "fingerprint": mark.hex(),
+                              NETWORK: network.hex(), **notes})
+    return mark
+
+
 @lru_cache(maxsize=4)
 def read(path: Path) -> DetailLayer:
-    """Read a detail layer's file; raises UnknownModelError if it is broken or not what it says it is."""
+    """Read a detail layer's file; raises UnknownModelError if it is broken or not what it says it is, or lacks the
+    layer whose network it borrows."""
     header = registry.read_header(path)
+    sparse = NETWORK in header
     try:
         tensors = read_stored(path)
         table = tensors.pop(TABLE)
-        mark = fingerprint(tensors[CODEBOOK], table)
+        mark = fingerprint(tensors[CODEBOOK], table, sparse)
         state = {k: v for k, v in tensors.items() if not k.startswith(EIGHT_BITS)} | unpacked(tensors, EIGHT_BITS)
+        if sparse:
+            lent = find(bytes.fromhex(header[NETWORK])).net.state_dict()
+            state |= {k: v.cpu().numpy() for k, v in lent.items() if not k.startswith("codebook.")}
         with torch.random.fork_rng(devices=()):  # loading must not move the caller's random numbers
             net = Detail(DetailConfig(**json.loads(header["config"])))
         own = net.state_dict()
@@ -76,7 +102,7 @@ def read(path: Path) -> DetailLayer:
         lost = [name for name in missing if not name.endswith(TRAINING_ONLY)] + unexpected
         if lost:
             raise ValueError(f"tensor {lost[0]} missing or unknown")
-        layer = DetailLayer(net.eval(), DetailTable(mark, REGION // PATCH, table))
+        layer = DetailLayer(net.eval(), DetailTable(mark, REGION // PATCH, table, sparse))
     except UnknownModelError:
         raise
     except Exception as error:
@@ -91,10 +117,11 @@ def _files() -> list[Path]:
     return [path for folder in folders for path in sorted(folder.glob("*")) if registry.is_model_file(path)]
 
 
-def default() -> DetailLayer | None:
-    """The layer that files are written with, the one named "default", or None if there is none."""
+def named(name: str) -> DetailLayer | None:
+    """The layer that files are written with, "default" for whole regions and "sparse" for single patches, or None if
+    there is none."""
     for path in _files():
-        if registry.name_of(path) == "default":
+        if registry.name_of(path) == name:
             return read(path)
     return None
 

@@ -86,15 +86,21 @@ def decode_map(coder: RangeDecoder, levels: list[list[int]], step: int, counts: 
 
 
 def decode_detail(payload: bytes, levels: list[list[int]], last: int, layer: dict) -> dict:
-    """FORMAT.md, "Detail"; layer: fingerprint, side, table."""
+    """FORMAT.md, "Detail"; layer: fingerprint, side, table, maybe sparse."""
     assert payload[:4].hex() == layer["fingerprint"]
     coder, side = RangeDecoder(payload[4:]), layer["side"]
-    marks = [[0 if level == last else 2 for level in row] for row in levels]
+    height, width = len(levels) * side, len(levels[0]) * side  # in patches
+    if layer.get("sparse"):
+        span, least = 1, min(1, last)
+        marks = [[0 if levels[y // side][x // side] >= least else 2 for x in range(width)] for y in range(height)]
+    else:
+        span = side
+        marks = [[0 if level == last else 2 for level in row] for row in levels]
     decode_map(coder, marks, 1, starting_counts())
-    codes = [[-1] * (len(marks[0]) * side) for _ in range(len(marks) * side)]
+    codes = [[-1] * width for _ in range(height)]
     for y, row in enumerate(codes):
-        for x in range(len(row)):
-            if marks[y // side][x // side] == 1:
+        for x in range(width):
+            if marks[y // span][x // span] == 1:
                 row[x] = coder.symbol(layer["table"])
     return {**layer, "codes": codes}
 

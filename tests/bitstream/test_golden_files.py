@@ -40,7 +40,8 @@ def details_of(expected: dict) -> Details | None:
     if "detail" not in expected:
         return None
     known = expected["detail"]
-    layer = DetailTable(bytes.fromhex(known["fingerprint"]), known["side"], np.array(known["table"], np.uint32))
+    table = np.array(known["table"], np.uint32)
+    layer = DetailTable(bytes.fromhex(known["fingerprint"]), known["side"], table, known.get("sparse", False))
     return Details(np.array(known["codes"], np.int32), layer)
 
 

@@ -79,16 +79,17 @@ def make_case(seed, width, height, ladder, top, *, grey=False, scale=WHOLE, grai
     return model, tokens, {"frame": frame, "extras": tuple(extras)}
 
 
-def detailed_case(seed, width, height, ladder, side, size):
-    """One with detail in about half of the regions of the last level."""
-    model, tokens, options = make_case(seed, width, height, ladder, len(ladder) - 1, grain=5)
+def detailed_case(seed, width, height, ladder, side, size, sparse=False):
+    """One with detail in about half of the places that may have some."""
+    last = len(ladder) - 1
+    model, tokens, options = make_case(seed, width, height, ladder, last, grain=5)
     generator = Generator(seed + 1000)
     table = quantise_counts(generator.grid(1, size, 1000)[0] ** 2)
-    rows, cols = tokens.levels.shape
-    chosen = (tokens.levels == len(ladder) - 1) & (generator.grid(rows, cols, 2) == 1)
-    draws = generator.grid(rows * side, cols * side, size)
-    codes = np.where(np.kron(chosen, np.ones((side, side), bool)), draws, ABSENT).astype(np.int32)
-    layer = DetailTable(bytes.fromhex(f"{seed + 1000:08x}"), side, table)
+    layer = DetailTable(bytes.fromhex(f"{seed + 1000:08x}"), side, table, sparse)
+    places = layer.places(tokens.levels, last)
+    chosen = places & (generator.grid(*places.shape, 2) == 1)
+    present = np.kron(chosen, np.ones((layer.span, layer.span), bool))
+    codes = np.where(present, generator.grid(*present.shape, size), ABSENT).astype(np.int32)
     return model, tokens, options | {"details": Details(codes, layer)}
 
 
@@ -120,6 +121,7 @@ CASES = {
     "grain": lambda: make_case(8, 45, 77, Ladder((16, 8), (16, 16)), 1, grain=24),
     "scaled_grain": lambda: make_case(9, 145, 77, Ladder((16, 8), (16, 16)), 1, scale=128, grain=255),
     "detail": lambda: detailed_case(10, 201, 107, Ladder((16, 8, 4), (32, 32, 64)), 4, 200),
+    "sparse": lambda: detailed_case(12, 107, 93, Ladder((16, 8, 4), (32, 32, 64)), 4, 100, sparse=True),
     "soft": lambda: make_case(11, 83, 61, Ladder((16, 8), (32, 64)), 1, extras=(Extra("soft", b"\x9c"), EXTRAS[1])),
     "wide_strip": lambda: make_case(6, 1009, 3, Ladder((16, 8), (4096, 2)), 1),
 }
@@ -150,7 +152,7 @@ def describe_detail(details: Details) -> dict:
     """Layer and codes of the section of detail."""
     layer = details.layer
     return {"fingerprint": layer.fingerprint.hex(), "side": layer.side, "table": layer.table.tolist(),
-            "codes": details.codes.tolist()}
+            **({"sparse": True} if layer.sparse else {}), "codes": details.codes.tolist()}
 
 
 def main() -> None:
