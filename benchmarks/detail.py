@@ -2,12 +2,12 @@
 
     python benchmarks/detail.py --images DIR --metric-weights DIR [--most 8] [--rates 0.3 0.4 0.6 0.8] \
         [--worths 0.05 0.1 0.2] [--gains 0.25 0.35 0.5] [--avif 28 42 55 62] [--model default] \
-        [--output results/detail.json] [--card FILE]
+        [--output results/detail.json] [--cards]
 
 A worth is rate.DETAIL_WORTH, for files as they are written, by default at the one in use. A gain is rate.DETAIL_GAIN,
 for files whose detail is of whole regions alone. Both are chosen on validation pictures. A rate that a picture has no
 file for counts in no mean: `pictures` says how many do. AVIF at some settings for comparison. Prints a table and writes
-means; --card writes the card of the layers with that table.
+means; --cards writes the cards of the packaged layers with that table.
 """
 
 from __future__ import annotations
@@ -29,19 +29,36 @@ from dqcodec.eval.metrics import Scorer
 from dqcodec.weights import detail_file
 from dqcodec.weights.registry import read_header
 
-CARD = """# Model card: the layer of detail
+CARDS = {
+    "default": """# Model card: the layer of detail for regions
 
 - Fingerprint {mark} (codebook and table); {kilobytes:.0f} kB; {parameters:.2f} M parameters in 8 bits, {codes} codes
   for 4x4 pixels in half precision.
 - One code for what a decoded picture lacks in each patch of 4x4 pixels, in regions at the last level of the ladder, on
-  top of any model's picture (dqcodec/models/detail.py; docs/FORMAT.md, section 11).
+  top of any model's picture (dqcodec/models/detail.py; docs/FORMAT.md, section 11). Its network shows the codes of the
+  layer for single patches (sparse.md) too.
 - Codebook: k-means of what pictures of `default` and `tiny` lack, from training crops. Network: trained from random
   initialisation by `dqcodec train detail` with the packaged config `detail`, both models frozen, {steps} steps,
   {hours} h on two CPU cores beside tests; L1 + LPIPS-VGG, averaged weights.
 - Data: the training photographs of the default model (its card), no labelled pictures.
-- Used where a plan expects {gain} of the predicted distortion gone, chosen on validation pictures (docs/experiments.md,
-  section 2).
+- Used where it makes more than {most:.0f} % of a file whose plan expects {gain} of the predicted distortion gone by it,
+  chosen on validation pictures (docs/experiments.md, section 2).
+""",
+    "sparse": """# Model card: the layer of detail for single patches
 
+- Fingerprint {mark} (codebook and table); {kilobytes:.0f} kB; {codes} codes for 4x4 pixels in half precision. Shown by
+  the network of the layer for regions (default.md).
+- A code for what a decoded picture lacks in a patch of 4x4 pixels, in regions of any level but the coarsest, where it
+  saves more squared error than its bits are worth, on top of any model's picture (dqcodec/models/detail.py;
+  docs/FORMAT.md, section 11).
+- Made by `dqcodec train book`: entropy-constrained vector quantisation from random patches of what pictures of
+  `default` and `tiny` lack, {crops} crops of 256x256 and a quarter as many others for the table.
+- Data: the training photographs of the default model (its card), no labelled pictures.
+- A bit has to save {worth} (slope / 0.001)^{power} of a patch's squared error, chosen on validation pictures
+  (docs/experiments.md, section 2).
+""",
+}
+TABLE = """
 {pictures} pictures ({images}), bytes of real files, `{command}`:
 
 {table}
@@ -85,7 +102,7 @@ def main() -> None:
     parser.add_argument("--avif", nargs="*", type=int, default=[])
     parser.add_argument("--model", default="default")
     parser.add_argument("--output", type=Path)
-    parser.add_argument("--card", type=Path)
+    parser.add_argument("--cards", action="store_true")
     args = parser.parse_args()
     scorers = [Scorer(name, args.metric_weights) for name in METRICS]
     images = [Image.open(path).convert("RGB") for path in sorted(args.images.glob("*.png"))[: args.most]]
@@ -120,24 +137,26 @@ def main() -> None:
         print(lines[-1], flush=True)
     if args.output:
         facts = {"pictures": len(images), "images": args.images.name, "model": args.model,
-                 "layer": detail_file.default().fingerprint.hex(), "machine": machine.describe(), "rows": rows}
+                 "layers": {name: detail_file.named(name).fingerprint.hex() for name in CARDS},
+                 "machine": machine.describe(), "rows": rows}
         args.output.write_text(json.dumps(facts, indent=1) + "\n")
-    if args.card:
-        args.card.write_text(card(lines, args, len(images)))
+    if args.cards:
+        write_cards(lines, args, len(images))
 
 
-def card(lines: list[str], args: argparse.Namespace, pictures: int) -> str:
-    """The card of the packaged layer, with a table and how it was asked for."""
-    layer, path = detail_file.default(), Path(detail_file.__file__).parent / "detail" / "default.safetensors.xz"
-    header = read_header(path)
+def write_cards(lines: list[str], args: argparse.Namespace, pictures: int) -> None:
+    """The cards of the packaged layers, with a table and how it was asked for."""
     asked = {"most": [pictures], "rates": args.rates, "avif": args.avif}
     command = " ".join([f"python benchmarks/detail.py --images {args.images.name.upper()} --metric-weights DIR",
                         *(f"--{name} {' '.join(map(str, values))}" for name, values in asked.items() if values)])
-    return CARD.format(
-        mark=layer.fingerprint.hex(), kilobytes=path.stat().st_size / 1000, codes=layer.net.config.codes,
-        parameters=sum(p.numel() for p in layer.net.parameters()) / 1e6, steps=header["steps"], hours=header["hours"],
-        gain=rate.DETAIL_GAIN, pictures=pictures, images=args.images.name, command=command,
-        table="\n".join(lines))
+    for name, text in CARDS.items():
+        layer, path = detail_file.named(name), Path(detail_file.__file__).parent / "detail" / f"{name}.safetensors.xz"
+        facts = {"mark": layer.fingerprint.hex(), "kilobytes": path.stat().st_size / 1000,
+                 "codes": layer.net.config.codes, "parameters": sum(p.numel() for p in layer.net.parameters()) / 1e6,
+                 "gain": rate.DETAIL_GAIN, "most": 100 * encoder.MOST_SPARSE, "worth": rate.DETAIL_WORTH,
+                 "power": rate.WORTH_POWER, "pictures": pictures, "images": args.images.name, "command": command,
+                 "table": "\n".join(lines)}
+        path.with_name(f"{name}.md").write_text((text + TABLE).format(**facts, **read_header(path)))
 
 
 if __name__ == "__main__":

@@ -49,13 +49,15 @@ def vae(config, data, out, valid, metric_weights, device, init, teacher, resume)
 @click.option("--config", default="detail", show_default=True, help="YAML or JSON file, or a packaged config.")
 @click.option("--model", "models", required=True, multiple=True, type=PATH,
               help="Model file whose decoded pictures to add detail to; repeatable, the first is validated with.")
+@click.option("--layer", "layers", multiple=True, type=PATH,
+              help="File of a layer for regions, and again of that for single patches, whose network to train on.")
 @_of_a_run
-def detail(config, models, data, out, valid, metric_weights, device, resume) -> None:
+def detail(config, models, layers, data, out, valid, metric_weights, device, resume) -> None:
     """Train the detail layer on top of frozen models."""
     from dqcodec.training.detail_config import load
     from dqcodec.training.detail_trainer import DetailFolders, DetailTrainer
 
-    folders = DetailFolders(tuple(models), tuple(data), out, valid, metric_weights)
+    folders = DetailFolders(tuple(models), tuple(data), out, valid, metric_weights, tuple(layers))
     _train(DetailTrainer(load(config), folders, device, resume), "img_s", "img/s", ("loss", "l1", "lpips_vgg"))
 
 
@@ -144,13 +146,22 @@ def _train(trainer, speed: str, unit: str, figures: tuple[str, ...]) -> None:
 @click.option("--output", type=PATH, help="Model file to write, NAME.safetensors. Not for softness, which goes into "
               "the folder soft beside its model.")
 @click.option("--pictures", default=400, show_default=True, help="Pictures to count codes on.")
+@click.option("--layer", type=PATH, help="For a run of detail that went on from layers: the layer file that gets its "
+              "network.")
 @click.option("--realism", type=click.FloatRange(0, 1),
               help="For a decoder alone: keep the model's, make the run's the other end of a dial, set to this.")
-def export(folder, vae, data, output, pictures, realism) -> None:
+def export(folder, vae, data, output, pictures, layer, realism) -> None:
     """Make a model file from a run: a DQ-VAE with frequency tables, or a model file with new prior or networks; or the
     file of a detail layer or of softness."""
     from dqcodec.training import checkpoint
-    from dqcodec.training.export import export_detail, export_model, export_networks, export_prior, export_softness
+    from dqcodec.training.export import (
+        export_detail,
+        export_detail_network,
+        export_model,
+        export_networks,
+        export_prior,
+        export_softness,
+    )
 
     state = checkpoint.load(folder)
     if "softness" in state:
@@ -162,6 +173,12 @@ def export(folder, vae, data, output, pictures, realism) -> None:
         return
     if output is None:
         raise click.UsageError("give --output, the file to write")
+    if layer is not None:
+        if "detail" not in state or vae is not None or data:
+            raise click.UsageError("--layer is for the run of a detail layer, without --vae and --data")
+        mark = export_detail_network(folder, layer, output)
+        click.echo(f"{output}: fingerprint {mark.hex()}")
+        return
     if "detail" in state:
         if vae is None or not data or realism is not None:
             raise click.UsageError("for the run of a detail layer give --vae, a model that it adds to, and --data")

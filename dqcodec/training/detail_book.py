@@ -16,16 +16,13 @@ from torch import Tensor
 
 from dqcodec.bitstream.frequencies import quantise_counts
 from dqcodec.errors import DataError
-from dqcodec.models.allocation import levels_for_bits
 from dqcodec.models.detail import best_codes, lacking
 from dqcodec.training import detail_config
 from dqcodec.training.config import DataConfig
 from dqcodec.training.data import Batches, Pictures
-from dqcodec.training.detail_trainer import FrozenModels
+from dqcodec.training.detail_trainer import FrozenModels, bit_worth, levels_for_patches
 from dqcodec.weights import detail_file
 
-RATES = (0.2, 0.7)  # raw bpp of the pictures, and what a bit of detail has to save at either end
-WORTHS = (0.15, 0.004)
 ROUNDS, SETTLED = 24, 6  # of clustering, and the last of them in which no code starts again
 CROP, BATCH = 256, 8
 LEAST_BITS = 6.0  # a patch with less error than this many bits are worth is never coded
@@ -46,15 +43,9 @@ def collect(frozen: FrozenModels, data: Sequence[Path], crops: int, seed: int) -
     vectors, worths = [], []
     for step in range(-(-crops // BATCH)):
         share = torch.rand(BATCH)
-
-        def sample(distortion: Tensor, bits: Tensor, share: Tensor = share) -> tuple[Tensor, Tensor]:
-            bpp = RATES[0] + (RATES[1] - RATES[0]) * share
-            levels = levels_for_bits(distortion, bits, bpp * CROP**2)
-            return levels, levels >= 1
-
-        base = frozen(batches(step), step, sample=sample)
+        base = frozen(batches(step), step, sample=lambda *what, share=share: levels_for_patches(*what, share))
         found = lacking(base.x, base.shown)  # (B, h, w, 48)
-        worth = (WORTHS[0] * (WORTHS[1] / WORTHS[0]) ** share)[:, None, None].expand(found.shape[:3])
+        worth = bit_worth(share)[:, None, None].expand(found.shape[:3])
         kept = (base.present[:, 0] > 0) & (found.square().sum(-1) > LEAST_BITS * worth)
         vectors.append(found[kept])
         worths.append(worth[kept])

@@ -13,7 +13,8 @@ from dqcodec.training.config import DataConfig, LossConfig, OptimConfig, build_s
 class DetailTrainConfig:
     """model: fields of DetailConfig. realism: where the dials of the models stand whose pictures it learns to add to,
     one after another; models without a dial have one decoder. loss: only l1 and LPIPS-VGG mean anything here.
-    start_batches: batches whose residuals the codebook is made of. steps, hours: as in TrainConfig.
+    start_batches: batches whose residuals the codebook is made of. sparse: share of the batches with detail of single
+    patches, in a run that goes on from layers. steps, hours: as in TrainConfig.
     """
 
     model: dict = field(default_factory=dict)
@@ -22,6 +23,7 @@ class DetailTrainConfig:
     optim: OptimConfig = OptimConfig(lr=1e-3, warmup_steps=50, final=0.01, ema_decay=0.998, muon=True)
     data: DataConfig = DataConfig()
     start_batches: int = 120
+    sparse: float = 0.0
     steps: int = 100_000
     hours: float = 0.0
     seed: int = 0
@@ -42,6 +44,8 @@ def from_dict(values: dict, where: str = "configuration") -> DetailTrainConfig:
     config = build_section(DetailTrainConfig, values, where)
     if not config.realism or not all(0 <= r <= 1 for r in config.realism):
         raise ConfigError(f"{where}: realism must be one or more numbers in 0..1")
+    if not 0 <= config.sparse <= 1:
+        raise ConfigError(f"{where}: sparse must be a share, 0..1")
     if config.data.crop % 16 or config.loss.lpips_crop % 16:
         raise ConfigError(f"{where}: crop and lpips_crop must be multiples of 16")
     return config

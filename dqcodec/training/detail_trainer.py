@@ -18,28 +18,34 @@ from dqcodec.errors import ConfigError, DataError
 from dqcodec.models.allocation import levels_for_bits
 from dqcodec.models.codebook import perplexity
 from dqcodec.models.decoder import random_origins
-from dqcodec.models.detail import PATCH, REGION, Detail, DetailConfig
+from dqcodec.models.detail import PATCH, REGION, Detail, DetailConfig, best_codes, lacking
 from dqcodec.models.dqvae import DQVAE
 from dqcodec.models.ladder import expand
 from dqcodec.models.precision import autocast
 from dqcodec.models.sampling import sample_levels
 from dqcodec.training.detail_config import DetailTrainConfig
 from dqcodec.training.picture_trainer import PictureTrainer
+from dqcodec.weights import detail_file
 from dqcodec.weights.model_file import Model
 
 ROUNDS, MOST = 20, 200_000  # of k-means, and vectors for it
+RATES = (0.2, 0.7)  # raw bpp of pictures with detail of single patches, and what a bit of it has to save at either end
+WORTHS = (0.15, 0.004)
+LOOK_AT = 0.3  # between these, for validation
 
 
 @dataclass(frozen=True)
 class DetailFolders:
     """Where a run reads and writes. models: model files whose decoded pictures it adds to, the first of them counting
-    for validation; valid may be None."""
+    for validation; valid may be None. layers: files of the layer for regions and of that for single patches, in this
+    order, to go on from, one network for the codes of both; none for a new layer for regions."""
 
     models: tuple[Path, ...]
     data: tuple[Path, ...]
     out: Path
     valid: Path | None = None
     metric_weights: Path | None = None
+    layers: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -94,11 +100,24 @@ class DetailTrainer(PictureTrainer):
     def __init__(self, config: DetailTrainConfig, folders: DetailFolders, device: str = "cpu", resume: bool = False):
         super().__init__(config, folders, device, resume)
         self.frozen = FrozenModels(folders.models, config.realism, self.device)
+        layers = [detail_file.read(path) for path in folders.layers]
+        if [layer.table.sparse for layer in layers] not in ([], [False], [False, True]):
+            raise DataError("the layers to go on from are one for regions and then one for single patches")
+        if config.sparse and len(layers) < 2:
+            raise ConfigError("sparse: detail of single patches wants the layers to go on from, --layer twice")
         try:
-            model = Detail(DetailConfig(**config.model)).to(self.device, memory_format=torch.channels_last)
+            model = Detail(layers[0].net.config if layers else DetailConfig(**config.model))
         except (TypeError, ValueError) as error:
             raise ConfigError(f"section model: {error}") from error
-        self._begin(model, model.config.to_dict(), resume, _is_hidden, self._make_codebook)
+        if layers:
+            model.load_state_dict(layers[0].net.state_dict())
+        self.sparse = layers[1] if len(layers) > 1 else None
+        if self.sparse is not None:
+            self.book = self.sparse.net.codebook.embedding.to(self.device)
+            self.bits = torch.from_numpy(self.sparse.bits).float().to(self.device)
+        model = model.to(self.device, memory_format=torch.channels_last)
+        start = (lambda: None) if layers else self._make_codebook
+        self._begin(model, model.config.to_dict(), resume, _is_hidden, start)
 
     @torch.no_grad()
     def _make_codebook(self) -> None:
@@ -123,17 +142,49 @@ class DetailTrainer(PictureTrainer):
             book.embedding.copy_(torch.where(count[:, None] > 0, mean, spare))
 
     def _decode(self, x: Tensor) -> tuple[Tensor, Tensor, dict[str, float]]:
+        if torch.rand(()) < self.config.sparse:
+            base, decoded = self._with_patches(self.model, x, self.step, torch.rand(len(x)))
+            return base.x, decoded, {"perplexity": 0.0}
         base = self.frozen(x, self.step)
         codes = self.model.quantise(base.x, base.shown)
         decoded = self.model.add(base.shown, self.model.lookup(codes), base.present)
         used = perplexity(codes[base.present[:, 0] > 0], self.model.config.codes)
         return base.x, decoded, {"perplexity": used}
 
+    def _with_patches(self, model: Detail, x: Tensor, step: int, share: Tensor) -> tuple[Base, Tensor]:
+        """A batch x (B, 3, H, W) at rates that `share` (B,) of the way from the least to the most gives, and what
+        `model` makes of it by codes for single patches."""
+        base = self.frozen(x, step, sample=lambda *what: levels_for_patches(*what, share))
+        vectors = lacking(base.x, base.shown)  # (B, h, w, 48)
+        worth = bit_worth(share).to(vectors.device)[:, None, None].expand(vectors.shape[:3])
+        codes, saved = best_codes(vectors.flatten(0, 2), self.book, self.bits, worth.flatten())
+        present = base.present * (saved > 0).view(base.present.shape)
+        return base, model.add(base.shown, self.book[codes].view(vectors.shape).permute(0, 3, 1, 2), present)
+
     def _shown(self, model: Detail, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """All at the finest level, without and with detail everywhere."""
+        """All at the finest level, without and with detail everywhere; and at a lower rate with that of single patches,
+        if there is a layer for that."""
         base = self.frozen(x, 0, everywhere=True)
         vectors = model.lookup(model.quantise(base.x, base.shown))
-        return base.x, {"base": base.shown, "detail": model.add(base.shown, vectors, base.present)}
+        pictures = {"base": base.shown, "detail": model.add(base.shown, vectors, base.present)}
+        if self.sparse is not None:
+            pictures["patches"] = self._with_patches(model, x, 0, torch.full((len(x),), LOOK_AT))[1]
+        return base.x, pictures
+
+
+def bit_worth(share: Tensor) -> Tensor:
+    """Squared error that a bit of a patch's detail has to save, `share` (...) of the way from the least rate to the
+    most."""
+    return WORTHS[0] * (WORTHS[1] / WORTHS[0]) ** share
+
+
+def levels_for_patches(distortion: Tensor, bits: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+    """Levels (B, Hr, Wr) int64 at rates `share` (B,) of the way, and where patches may have detail, as sample_detail
+    gives them."""
+    pixels = distortion.shape[2] * distortion.shape[3] * REGION**2
+    target = (RATES[0] + (RATES[1] - RATES[0]) * share.to(distortion.device)) * pixels
+    levels = levels_for_bits(distortion, bits, target)
+    return levels, levels >= 1
 
 
 def sample_detail(distortion: Tensor, bits: Tensor) -> tuple[Tensor, Tensor]:

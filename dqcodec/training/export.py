@@ -199,6 +199,23 @@ def export_detail(run: Path, models: list[Path], data: list[Path], output: Path,
 
 
 @torch.no_grad()
+def export_detail_network(run: Path, layer: Path, output: Path) -> bytes:
+    """Write `output`, the layer file `layer` with the network of `run`, averaged; returns the fingerprint, which stays.
+
+    Raises DataError if the run was not of that layer's network.
+    """
+    state, old, header = checkpoint.load(run), detail_file.read(layer), registry.read_header(layer)
+    kept = {k: v for k, v in old.net.state_dict().items() if k.startswith("codebook.")}
+    trained = state["model"]
+    if state["detail"] != old.net.config.to_dict() or not torch.equal(trained[detail_file.CODEBOOK],
+                                                                      kept[detail_file.CODEBOOK]):
+        raise DataError(f"{run}: this run went on from another layer than {layer}")
+    notes = {"steps": f"{header['steps']} + {state['step']}",
+             "hours": f"{header['hours']} + {state['elapsed'] / 3600:.2f}"}
+    return detail_file.write(output, old.net.config, state["ema"] | kept, old.table.table, notes)
+
+
+@torch.no_grad()
 def export_softness(run: Path, model: Path, data: list[Path], pictures: int) -> tuple[Path, float]:
     """Write the file of softness beside the model file `model` from the averaged weights of `run`; returns its path and
     the correlation, on views that took no part, of the amount that is read from pixels with the true one.
