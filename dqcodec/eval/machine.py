@@ -22,8 +22,13 @@ def describe() -> dict:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             versions[package] = "absent"
+    import torch  # here, for a commit and a processor are told without
+
+    from dqcodec.models.precision import native_bfloat16
+
     return {"versions": versions, "commit": commit(),
-            "machine": {"cpu": processor(), "cores": os.cpu_count(), "system": platform.system()}}
+            "machine": {"cpu": processor(), "cores": os.cpu_count(), "system": platform.system(),
+                        "bfloat16": native_bfloat16(torch.device("cpu"))}}
 
 
 def commit() -> str | None:

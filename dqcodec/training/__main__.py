@@ -37,7 +37,8 @@ def _prior(args: argparse.Namespace) -> Loop:
 
 
 def _detail(args: argparse.Namespace) -> Loop:
-    folders = DetailFolders(tuple(args.model), tuple(args.data), args.out, args.valid, args.metric_weights)
+    folders = DetailFolders(tuple(args.model), tuple(args.data), args.out, args.valid, args.metric_weights,
+                            tuple(args.layer))
     return DetailTrainer(detail_config.load(args.config), folders, args.device, args.resume)
 
 
@@ -59,6 +60,8 @@ def main() -> int:
     parser.add_argument("--vae", type=Path,
                         help="frozen DQ-VAE (model file; for mode: paper checkpoint.pt): train a prior on its tokens")
     parser.add_argument("--model", type=Path, nargs="+", help="frozen models: train a layer of detail on top of them")
+    parser.add_argument("--layer", type=Path, nargs="+", default=[],
+                        help="layers of detail whose network to train on: for regions, then for single patches")
     parser.add_argument("--soften", type=Path, help="frozen model: train what its decoder lacks for soft pictures")
     parser.add_argument("--resume", action="store_true")
     args = parser.parse_args()
