@@ -1,7 +1,7 @@
 """What detail buys: scores at equal bytes without it and with it, for some values of what a plan expects of it.
 
     python benchmarks/detail.py --images DIR --metric-weights DIR [--most 8] [--rates 0.3 0.4 0.6 0.8] \
-        [--worths 0.05 0.1 0.2] [--gains 0.25 0.35 0.5] [--avif 28 42 55 62] [--model default] \
+        [--without] [--worths 0.05 0.1 0.2] [--gains 0.25 0.35 0.5] [--avif 28 42 55 62] [--model default] [--jobs 2] \
         [--output results/detail.json] [--cards]
 
 A worth is rate.DETAIL_WORTH, for files as they are written, by default at the one in use. A gain is rate.DETAIL_GAIN,
@@ -15,11 +15,15 @@ from __future__ import annotations
 import argparse
 import io
 import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from unittest import mock
 
 import numpy as np
+import torch
 from PIL import Image
 
 from dqcodec import bitstream, codec, encoder, rate
@@ -67,13 +71,9 @@ TABLE = """
 METRICS = ("psnr", "ms_ssim", "lpips_vgg", "lpips_alex", "dists")
 
 
-def coded(image: Image.Image, bpp: float, model: str, detail: bool, **constants: float) -> tuple[bytes, Image.Image]:
-    """A file and its picture, with or without detail and with some constants of the encoder replaced. Raises
-    RateError."""
-    with ExitStack() as stack:
-        for name, value in constants.items():
-            stack.enter_context(mock.patch.object(encoder if hasattr(encoder, name) else rate, name, value))
-        data = codec.compress(image, bpp=bpp, model=model, detail=detail)
+def coded(image: Image.Image, bpp: float, model: str, detail: bool) -> tuple[bytes, Image.Image]:
+    """A file and its picture, with or without detail. Raises RateError."""
+    data = codec.compress(image, bpp=bpp, model=model, detail=detail)
     return data, codec.decompress(data, model=model).convert("RGB")
 
 
@@ -91,41 +91,49 @@ def share_of_detail(data: bytes) -> float:
     return sizes.get("detail", 0) / len(data)
 
 
+def measured(image: Image.Image, code: Callable, scorers: list[Scorer]) -> list[float]:
+    """bpp, share of detail and scores of what `code` makes of an image, nothing if it has no file of that rate."""
+    try:
+        data, shown = code(image)
+    except RateError:
+        return []
+    pair = np.asarray(image), np.asarray(shown)
+    return [8 * len(data) / (image.width * image.height), share_of_detail(data), *(score(*pair) for score in scorers)]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--images", required=True, type=Path)
     parser.add_argument("--metric-weights", type=Path)
     parser.add_argument("--most", type=int, default=8)
     parser.add_argument("--rates", nargs="+", type=float, default=[0.3, 0.4, 0.6, 0.8])
+    parser.add_argument("--without", action="store_true", help="files without detail too")
     parser.add_argument("--worths", nargs="*", type=float, default=[rate.DETAIL_WORTH])
     parser.add_argument("--gains", nargs="*", type=float, default=[])
     parser.add_argument("--avif", nargs="*", type=int, default=[])
     parser.add_argument("--model", default="default")
+    parser.add_argument("--jobs", type=int, default=1, help="pictures at a time, of one thread each")
     parser.add_argument("--output", type=Path)
     parser.add_argument("--cards", action="store_true")
     args = parser.parse_args()
+    torch.set_num_threads(1)
     scorers = [Scorer(name, args.metric_weights) for name in METRICS]
     images = [Image.open(path).convert("RGB") for path in sorted(args.images.glob("*.png"))[: args.most]]
-    kinds = [("without", False, {}), *((f"worth {w}", True, {"DETAIL_WORTH": w}) for w in args.worths),
-             *((f"regions, gain {g}", True, {"DETAIL_GAIN": g, "MOST_SPARSE": -1.0}) for g in args.gains)]
-    ways = [(bpp, name, lambda image, bpp=bpp, detail=detail, constants=constants:
-             coded(image, bpp, args.model, detail, **constants))
+    kinds = [("without", False, {})] if args.without else []
+    kinds += [(f"worth {w}", True, {"DETAIL_WORTH": w}) for w in args.worths]
+    kinds += [(f"regions, gain {g}", True, {"DETAIL_GAIN": g, "MOST_SPARSE": -1.0}) for g in args.gains]
+    ways = [(bpp, name, constants, partial(coded, bpp=bpp, model=args.model, detail=detail))
             for bpp in args.rates for name, detail, constants in kinds]
-    ways += [(None, f"AVIF {q}", lambda image, q=q: avif(image, q)) for q in args.avif]
+    ways += [(None, f"AVIF {q}", {}, partial(avif, quality=q)) for q in args.avif]
     rows = []
     head = "| target | | pictures | bpp | detail | " + " | ".join(METRICS) + " |"
     lines = [head, "|" + " --- |" * (5 + len(METRICS))]
     print("\n".join(lines))
-    for target, name, code in ways:
-        found = []
-        for image in images:
-            try:
-                data, shown = code(image)
-            except RateError:
-                continue
-            pair = np.asarray(image), np.asarray(shown)
-            found.append([8 * len(data) / (image.width * image.height), share_of_detail(data),
-                          *(scorer(*pair) for scorer in scorers)])
+    for target, name, constants, code in ways:
+        with ExitStack() as stack, ThreadPoolExecutor(args.jobs) as pool:
+            for constant, value in constants.items():
+                stack.enter_context(mock.patch.object(encoder if hasattr(encoder, constant) else rate, constant, value))
+            found = [f for f in pool.map(lambda image, code=code: measured(image, code, scorers), images) if f]
         if not found:
             continue
         bpp, share, *scores = np.mean(found, 0)
