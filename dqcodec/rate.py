@@ -23,7 +23,7 @@ MAP_BIT = 0.6  # cost of a map bit after context modelling, a rough mean; only r
 DETAIL_GAIN = 0.5
 # Squared error of a patch that a bit of sparse detail has to save where the ladder's are worth a slope of 1e-3, and the
 # power of the slope by which that changes: chosen there too.
-DETAIL_WORTH, WORTH_POWER = 0.1, 2.8
+DETAIL_WORTH, WORTH_POWER = 0.12, 2.8
 TOLERANCE = 0.02  # a target is met within this share from below
 ENOUGH = 1 - 0.75 * TOLERANCE  # a file this near its target is not tried again: with a prior a try takes a while
 FILL_TRIES = 24
