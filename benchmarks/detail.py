@@ -15,10 +15,11 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import multiprocessing
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from unittest import mock
 
@@ -91,14 +92,27 @@ def share_of_detail(data: bytes) -> float:
     return sizes.get("detail", 0) / len(data)
 
 
-def measured(image: Image.Image, code: Callable, scorers: list[Scorer]) -> list[float]:
-    """bpp, share of detail and scores of what `code` makes of an image, nothing if it has no file of that rate."""
-    try:
-        data, shown = code(image)
-    except RateError:
-        return []
+@lru_cache
+def scorers(weights: Path | None) -> list[Scorer]:
+    """The metrics, once for each process."""
+    torch.set_num_threads(1)
+    return [Scorer(name, weights) for name in METRICS]
+
+
+def measured(path: Path, code: Callable, constants: dict[str, float], weights: Path | None) -> list[float]:
+    """bpp, share of detail and scores of what `code` makes of a picture with some constants of the encoder replaced,
+    nothing if it has no file of that rate."""
+    score = scorers(weights)
+    image = Image.open(path).convert("RGB")
+    with ExitStack() as stack:
+        for name, value in constants.items():
+            stack.enter_context(mock.patch.object(encoder if hasattr(encoder, name) else rate, name, value))
+        try:
+            data, shown = code(image)
+        except RateError:
+            return []
     pair = np.asarray(image), np.asarray(shown)
-    return [8 * len(data) / (image.width * image.height), share_of_detail(data), *(score(*pair) for score in scorers)]
+    return [8 * len(data) / (image.width * image.height), share_of_detail(data), *(one(*pair) for one in score)]
 
 
 def main() -> None:
@@ -112,13 +126,11 @@ def main() -> None:
     parser.add_argument("--gains", nargs="*", type=float, default=[])
     parser.add_argument("--avif", nargs="*", type=int, default=[])
     parser.add_argument("--model", default="default")
-    parser.add_argument("--jobs", type=int, default=1, help="pictures at a time, of one thread each")
+    parser.add_argument("--jobs", type=int, default=1, help="processes of one thread each")
     parser.add_argument("--output", type=Path)
     parser.add_argument("--cards", action="store_true")
     args = parser.parse_args()
-    torch.set_num_threads(1)
-    scorers = [Scorer(name, args.metric_weights) for name in METRICS]
-    images = [Image.open(path).convert("RGB") for path in sorted(args.images.glob("*.png"))[: args.most]]
+    images = sorted(args.images.glob("*.png"))[: args.most]
     kinds = [("without", False, {})] if args.without else []
     kinds += [(f"worth {w}", True, {"DETAIL_WORTH": w}) for w in args.worths]
     kinds += [(f"regions, gain {g}", True, {"DETAIL_GAIN": g, "MOST_SPARSE": -1.0}) for g in args.gains]
@@ -126,14 +138,13 @@ def main() -> None:
             for bpp in args.rates for name, detail, constants in kinds]
     ways += [(None, f"AVIF {q}", {}, partial(avif, quality=q)) for q in args.avif]
     rows = []
+    pool = ProcessPoolExecutor(args.jobs, multiprocessing.get_context("spawn"))
     head = "| target | | pictures | bpp | detail | " + " | ".join(METRICS) + " |"
     lines = [head, "|" + " --- |" * (5 + len(METRICS))]
     print("\n".join(lines))
     for target, name, constants, code in ways:
-        with ExitStack() as stack, ThreadPoolExecutor(args.jobs) as pool:
-            for constant, value in constants.items():
-                stack.enter_context(mock.patch.object(encoder if hasattr(encoder, constant) else rate, constant, value))
-            found = [f for f in pool.map(lambda image, code=code: measured(image, code, scorers), images) if f]
+        one = partial(measured, code=code, constants=constants, weights=args.metric_weights)
+        found = [scores for scores in pool.map(one, images) if scores]
         if not found:
             continue
         bpp, share, *scores = np.mean(found, 0)
@@ -143,6 +154,7 @@ def main() -> None:
                      + " | ".join(f"{v:.2f}" if k == "psnr" else f"{v:.4f}"
                                   for k, v in zip(METRICS, scores, strict=True)) + " |")
         print(lines[-1], flush=True)
+    pool.shutdown()
     if args.output:
         facts = {"pictures": len(images), "images": args.images.name, "model": args.model,
                  "layers": {name: detail_file.named(name).fingerprint.hex() for name in CARDS},

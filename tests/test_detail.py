@@ -204,13 +204,17 @@ def test_the_command_shows_the_section_and_tokens_leave_it_out(rich, photo, tmp_
     assert not bitstream.inspect(back.read_bytes()).header.detail
 
 
-def test_a_file_of_the_first_layer_goes_on_decoding_to_the_same_codes():
-    data = (Path(__file__).parent / "vectors" / "models" / "detail.dq").read_bytes()
+@pytest.mark.parametrize(("name", "layer", "expected"), [
+    ("detail", "f76da87c", ["1febe723b3140673", "62133f2fd74feabe"]),
+    ("sparse", "e1eac800", ["f17a330db2c686c1", "1baf55038dbbe7d4"]),
+])
+def test_files_of_the_first_layers_go_on_decoding_to_the_same_codes(name, layer, expected):
+    data = (Path(__file__).parent / "vectors" / "models" / f"{name}.dq").read_bytes()
     parsed = bitstream.read(data, lambda mark: codec.model_for(mark).entropy,
                             find_detail=lambda mark: detail_file.find(mark).table)
     tokens, details = parsed.tokens, parsed.details
-    assert (parsed.header.fingerprint.hex(), details.layer.fingerprint.hex()) == ("06e51413", "f76da87c")
-    digests = [hashlib.sha256(b"".join(grid.astype(kind).tobytes() for grid in grids)).hexdigest()[:16]
-               for kind, grids in (("<i4", (tokens.levels, *tokens.codes)), ("<i4", (details.codes,)))]
-    assert digests == ["1febe723b3140673", "62133f2fd74feabe"]
+    assert (parsed.header.fingerprint.hex(), details.layer.fingerprint.hex()) == ("06e51413", layer)
+    digests = [hashlib.sha256(b"".join(grid.astype("<i4").tobytes() for grid in grids)).hexdigest()[:16]
+               for grids in ((tokens.levels, *tokens.codes), (details.codes,))]
+    assert digests == expected
     assert codec.decompress(data).size == (96, 80)
