@@ -43,8 +43,8 @@ CARDS = {
   top of any model's picture (dqcodec/models/detail.py; docs/FORMAT.md, section 11). Its network shows the codes of the
   layer for single patches (sparse.md) too.
 - Codebook: k-means of what pictures of `default` and `tiny` lack, from training crops. Network: trained from random
-  initialisation by `dqcodec train detail` with the packaged config `detail`, both models frozen, {steps} steps,
-  {hours} h on two CPU cores beside tests; L1 + LPIPS-VGG, averaged weights.
+  initialisation by `dqcodec train detail` with the packaged config `detail`, then `detail_both` for the codes of both
+  layers, models frozen, {steps} steps, {hours} h on one or two CPU cores; L1 + LPIPS-VGG, averaged weights.
 - Data: the training photographs of the default model (its card), no labelled pictures.
 - Used where it makes more than {most:.0f} % of a file whose plan expects {gain} of the predicted distortion gone by it,
   chosen on validation pictures (docs/experiments.md, section 2).
