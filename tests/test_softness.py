@@ -58,11 +58,11 @@ def without(data: bytes) -> bytes:
 
 
 def test_the_amount_is_said_and_adapts_the_decoder(model, image):
-    data = codec.compress(image, quality=60, model=model, softness=1.0)
+    data = codec.compress(image, quality=60, model=model, softness=1.0, detail=False)
     assert amount_in(data) == 255 and "{}.{}".format(*bitstream.inspect(data).header.version) == "1.3"
     with_it, plain = decoded(data, model), decoded(without(data), model)
     assert np.abs(with_it - plain).mean() > 1
-    half = decoded(codec.compress(image, quality=60, model=model, softness=0.5), model)
+    half = decoded(codec.compress(image, quality=60, model=model, softness=0.5, detail=False), model)
     assert np.abs(half - plain).mean() < np.abs(with_it - plain).mean()
     assert np.array_equal(with_it, decoded(data, model)), "a decoded file leaves no trace in the model"
     assert np.array_equal(plain, decoded(without(data), model))
@@ -70,7 +70,7 @@ def test_the_amount_is_said_and_adapts_the_decoder(model, image):
 
 def test_by_itself_it_is_measured_and_zero_is_not_written(model, image):
     assert amount_in(codec.compress(image, quality=60, model=model)) > 0
-    data = codec.compress(image, quality=60, model=model, softness=0.0)
+    data = codec.compress(image, quality=60, model=model, softness=0.0, detail=False)
     assert amount_in(data) == 0 and bitstream.inspect(data).header.version == (1, 0)
 
 
