@@ -1,11 +1,12 @@
 """What detail buys: scores at equal bytes without it and with it, for some values of what a plan expects of it.
 
     python benchmarks/detail.py --images DIR --metric-weights DIR [--most 8] [--rates 0.3 0.4 0.6 0.8] \
-        [--without] [--worths 0.05 0.1 0.2] [--gains 0.25 0.35 0.5] [--avif 28 42 55 62] [--model default] [--jobs 2] \
-        [--output results/detail.json] [--cards]
+        [--without] [--worths 0.05 0.1 0.2] [--shares 0.33 0.5] [--gains 0.25 0.35 0.5] [--avif 28 42 55 62] \
+        [--model default] [--jobs 2] [--output results/detail.json] [--cards]
 
-A worth is rate.DETAIL_WORTH, for files as they are written, by default at the one in use. A gain is rate.DETAIL_GAIN,
-for files whose detail is of whole regions alone. Both are chosen on validation pictures. A rate that a picture has no
+A worth is rate.DETAIL_WORTH, for files as they are written, by default at the one in use; a share is
+encoder.MOST_SPARSE. A gain is rate.DETAIL_GAIN, for files whose detail is of whole regions alone. All are chosen on
+validation pictures. A rate that a picture has no
 file for counts in no mean: `pictures` says how many do. AVIF at some settings for comparison. Prints a table and writes
 means; --cards writes the cards of the packaged layers with that table.
 """
@@ -123,6 +124,7 @@ def main() -> None:
     parser.add_argument("--rates", nargs="+", type=float, default=[0.3, 0.4, 0.6, 0.8])
     parser.add_argument("--without", action="store_true", help="files without detail too")
     parser.add_argument("--worths", nargs="*", type=float, default=[rate.DETAIL_WORTH])
+    parser.add_argument("--shares", nargs="*", type=float, default=[], help="in the place of encoder.MOST_SPARSE")
     parser.add_argument("--gains", nargs="*", type=float, default=[])
     parser.add_argument("--avif", nargs="*", type=int, default=[])
     parser.add_argument("--model", default="default")
@@ -133,6 +135,7 @@ def main() -> None:
     images = sorted(args.images.glob("*.png"))[: args.most]
     kinds = [("without", False, {})] if args.without else []
     kinds += [(f"worth {w}", True, {"DETAIL_WORTH": w}) for w in args.worths]
+    kinds += [(f"patches up to {s}", True, {"MOST_SPARSE": s}) for s in args.shares]
     kinds += [(f"regions, gain {g}", True, {"DETAIL_GAIN": g, "MOST_SPARSE": -1.0}) for g in args.gains]
     ways = [(bpp, name, constants, partial(coded, bpp=bpp, model=args.model, detail=detail))
             for bpp in args.rates for name, detail, constants in kinds]

@@ -96,15 +96,16 @@ class DetailSearch:
         return Details(np.where(present, self._codes, ABSENT).astype(np.int32), self._layer.table)
 
     def file(self, writer: bitstream.Writer, count: int) -> bytes:
-        """The file with detail in the `count` places where it is worth most."""
-        return writer.write(self._tokens, self._details(min(count, len(self._order))))
+        """The file with detail in the `count` places where it is worth most, without a section of it if that is none."""
+        count = min(count, len(self._order))
+        return writer.write(self._tokens, self._details(count) if count else None)
 
     def file_of_size(self, writer: bitstream.Writer, size: int) -> bytes | None:
         """A file of at most `size` bytes and hardly less, None if there is none with detail. Raises OutOfReachError if
         even that with all detail is smaller by more than the tolerance."""
         low, high, best = 0, len(self._order) + 1, None
         goal = size * (1 - rate.TOLERANCE * 3 / 8)
-        bare = near = len(writer.write(self._tokens))
+        bare = near = len(self.file(writer, 0))
         count, steep = 0, 1.0
         for _ in range(TRIES):
             wanted = self._bytes[count] + (goal - near) / steep

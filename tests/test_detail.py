@@ -82,6 +82,13 @@ def test_a_quality_may_have_it_too(photo):
     assert any(bitstream.inspect(data).header.detail for data in files)
 
 
+def test_a_plan_for_detail_that_nothing_is_worth_leaves_no_empty_section(photo, monkeypatch):
+    monkeypatch.setattr(Patches, "bytes_about", lambda self, worth: 1e6)
+    data = codec.compress(photo, quality=10, scale=1)
+    assert [s.name for s in bitstream.inspect(data).sections if s.name == "detail"] == []
+    assert codec.decompress(data).size == photo.size
+
+
 def test_patches_have_codes_only_where_these_save_what_their_bits_are_worth(photo):
     layer = detail_file.named("sparse")
     pixels = np.asarray(photo.convert("RGB"))
