@@ -96,7 +96,7 @@ class DetailSearch:
         return Details(np.where(present, self._codes, ABSENT).astype(np.int32), self._layer.table)
 
     def file(self, writer: bitstream.Writer, count: int) -> bytes:
-        """The file with detail in the `count` places where it is worth most, without a section of it if that is none."""
+        """The file with detail in the `count` places where it is worth most; for none it has no section of it."""
         count = min(count, len(self._order))
         return writer.write(self._tokens, self._details(count) if count else None)
 
