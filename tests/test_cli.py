@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -49,6 +50,17 @@ def test_help_and_import_load_no_network():
     assert done.stdout.strip() == "[]", done.stderr
     for command in ("compress", "decompress", "info", "tokens", "generate", "train", "eval", "eval-gen", "compare"):
         assert command in dq("--help").stdout.decode()
+
+
+@pytest.mark.parametrize("asked", [None, "ACTIVE"])
+def test_threads_wait_quietly_unless_asked_otherwise(packed, asked, monkeypatch):
+    """OpenMP itself says what it was told, when torch loads it."""
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    monkeypatch.setenv("OMP_DISPLAY_ENV", "true")
+    if asked:
+        monkeypatch.setenv("OMP_WAIT_POLICY", asked)
+    shown = dq("decompress", packed, "-o", packed.with_suffix(".back.png")).stderr.decode()
+    assert re.search(f"OMP_WAIT_POLICY *= *'{asked or 'PASSIVE'}'", shown), shown
 
 
 def test_there_and_back_at_a_rate(photo, tmp_path):
