@@ -92,13 +92,16 @@ def cli() -> None:
               help="Code the image at this part of its width and height. [default: chosen by what that would lose]")
 @click.option("--softness", type=click.FloatRange(0, 1), metavar="0..1",
               help="Adapt the decoder by this much to an image that is soft at its size. [default: measured]")
+@click.option("--detail/--no-detail", default=True, show_default=True,
+              help="Whether a file may have detail in the pixels on top of its tokens: rates beyond 0.3 bpp gain.")
 @click.option("--effort", type=click.Choice(["fast", "best"]), default="fast", show_default=True,
               help="best: choose regions by real costs and decodes; slower.")
 @click.option("--model", default="default", show_default=True, help="Name or path of the model.")
 @click.option("--device", type=DEVICE, default="auto", show_default=True)
 @click.option("--keep-metadata", is_flag=True, help="Keep EXIF and XMP (a colour profile is always kept).")
 @click.option("--force", is_flag=True, help="Overwrite existing files.")
-def compress(inputs, output, quality, bpp, size, scale, softness, effort, model, device, keep_metadata, force) -> None:
+def compress(inputs, output, quality, bpp, size, scale, softness, detail, effort, model, device, keep_metadata,
+             force) -> None:
     """Compress images (files, folders, or - for standard input) to .dq files."""
     if sum(option is not None for option in (quality, bpp, size)) > 1:
         raise click.UsageError("give only one of --quality, --bpp and --size")
@@ -113,7 +116,7 @@ def compress(inputs, output, quality, bpp, size, scale, softness, effort, model,
         for note in picture.notes:
             say(f"dqcodec: {job.source}: note: {note}")
         data = codec.compress(picture, bpp=bpp, size=size, quality=quality, scale=scale, softness=softness,
-                              effort=effort, model=model, device=device, keep_metadata=keep_metadata)
+                              detail=detail, effort=effort, model=model, device=device, keep_metadata=keep_metadata)
         files.put_bytes(job.target, data)
         if content.is_screen_content(picture.pixels):
             warned.append(job.source)
@@ -218,8 +221,8 @@ def _run() -> int:
 
 def main() -> None:
     """Entry point."""
-    # Before torch is loaded, which reads it then: threads that wait for others don't keep a core busy. That costs nothing
-    # on a quiet machine, and is three times as fast beside another program (docs/experiments.md, section 6).
+    # Before torch is loaded, which reads it then: threads that wait for others don't keep a core busy. On a quiet
+    # machine that costs nothing, beside another program it is three times as fast (docs/experiments.md, section 6).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     code = _run()
     for stream in (sys.stdout, sys.stderr):

@@ -211,6 +211,14 @@ def test_the_command_shows_the_section_and_tokens_leave_it_out(rich, photo, tmp_
     assert not bitstream.inspect(back.read_bytes()).header.detail
 
 
+def test_the_command_leaves_it_out_when_told_so(photo, tmp_path):
+    photo.save(tmp_path / "photo.png")
+    for more in ([], ["--no-detail"]):
+        result = CliRunner().invoke(cli, ["compress", str(tmp_path / "photo.png"), "--quality", "95", "--force", *more])
+        assert result.exit_code == 0, result.output
+        assert bitstream.inspect((tmp_path / "photo.dq").read_bytes()).header.detail == (not more)
+
+
 @pytest.mark.parametrize(("name", "layer", "expected"), [
     ("detail", "f76da87c", ["1febe723b3140673", "62133f2fd74feabe"]),
     ("sparse", "e1eac800", ["f17a330db2c686c1", "1baf55038dbbe7d4"]),
