@@ -36,6 +36,7 @@ from dqcodec.weights import load
 
 LIMITS = {"decode_share_of_gemm": 0.40, "decode_s": 0.8, "prior_decode_s": 0.4, "encode_s": 0.8,
           "encode_auto_s": 0.8, "cli_s": 2.5, "cli_busy_ratio": 3.0}
+SEVERAL = 12  # files of a folder, compressed one by one and as many at a time as there are threads
 
 
 def median(work: Callable[[], object], repeat: int) -> float:
@@ -128,6 +129,14 @@ def main() -> int:
         facts["cli_decompress_s"] = median(lambda: run("decompress", "in.dq", "-o", "out.png"), 5)
         with busy(os.cpu_count()):
             facts["cli_decompress_busy_s"] = median(lambda: run("decompress", "in.dq", "-o", "out.png"), 5)
+        several = Path(folder) / "several"
+        several.mkdir()
+        for i in range(SEVERAL):
+            image.save(several / f"{i}.png")
+        for name, jobs in (("one_by_one", 1), ("by_jobs", args.threads)):
+            start = time.perf_counter()
+            run("compress", "several", "-o", name, "--bpp", str(args.bpp), "--jobs", str(jobs))
+            facts[f"cli_{SEVERAL}_files_{name}_s"] = time.perf_counter() - start
     facts["cli_busy_ratio"] = facts["cli_decompress_busy_s"] / facts["cli_decompress_s"]
     facts["cli_s"] = max(facts["cli_compress_s"], facts["cli_decompress_s"])
     facts["encode_ratio_to_avif"] = facts["encode_s"] / facts["avif_encode_s"]

@@ -10,11 +10,11 @@ from __future__ import annotations
 import json
 import os
 import sys
-from pathlib import Path
+from collections.abc import Callable
 
 import click
 
-from dqcodec import files
+from dqcodec import batch, file_work, files
 from dqcodec.errors import DqError
 from dqcodec.eval.commands import compare_command, eval_command
 from dqcodec.eval.gen_commands import eval_gen_command
@@ -32,21 +32,18 @@ def say(text: str) -> None:
     click.echo(text, err=True)
 
 
-def run_jobs(jobs: list[files.Job], work) -> None:
-    """Run `work(job)` for each job; a failed file is named and the others go on; exits 1 if any failed."""
+def run_jobs(jobs: list[files.Job], work: batch.Work, processes: int = 1,
+             found: Callable[[str], None] = lambda source: None) -> None:
+    """Do `work` for each job; a failed file is named and the others go on; exits 1 if any failed. found: is told the
+    sources that `work` said yes to."""
     failed = 0
     with progress(len(jobs)) as advance:
-        for job in jobs:
-            try:
-                work(job)
-            except DqError as error:
-                failed += 1
-                # Messages about content do not know the file's name, messages about files do.
-                name = "" if str(error).startswith((job.source, job.target)) else f"{job.source}: "
-                say(f"dqcodec: {name}{error}")
-            except MemoryError:
-                failed += 1
-                say(f"dqcodec: {job.source}: not enough memory for this image; scale it down or close programs")
+        for outcome in batch.run(jobs, work, processes):
+            for line in outcome.lines:
+                say(line)
+            failed += outcome.failed
+            if outcome.found:
+                found(outcome.source)
             advance()
     if failed:
         if len(jobs) > 1:
@@ -99,32 +96,28 @@ def cli() -> None:
 @click.option("--model", default="default", show_default=True, help="Name or path of the model.")
 @click.option("--device", type=DEVICE, default="auto", show_default=True)
 @click.option("--keep-metadata", is_flag=True, help="Keep EXIF and XMP (a colour profile is always kept).")
+@click.option("--jobs", "processes", type=click.IntRange(min=1), default=1, show_default=True,
+              help="Files at a time, in processes that share the cores; each takes the memory of one.")
 @click.option("--force", is_flag=True, help="Overwrite existing files.")
 def compress(inputs, output, quality, bpp, size, scale, softness, detail, effort, model, device, keep_metadata,
-             force) -> None:
+             processes, force) -> None:
     """Compress images (files, folders, or - for standard input) to .dq files."""
     if sum(option is not None for option in (quality, bpp, size)) > 1:
         raise click.UsageError("give only one of --quality, --bpp and --size")
     jobs = files.plan_jobs(inputs, output, files.IMAGE_SUFFIXES, ".dq")
+    work = file_work.Compress(dict(bpp=bpp, size=size, quality=quality, scale=scale, softness=softness, detail=detail,
+                                   effort=effort, model=model, device=device, keep_metadata=keep_metadata), force)
     warned = []
-    from dqcodec import codec, content, images
 
-    def work(job: files.Job) -> None:
-        files.check_target(job.target, force)
-        source = files.read_bytes("-") if job.source == files.STREAM else Path(job.source)
-        picture = images.to_picture(images.open_image(source))
-        for note in picture.notes:
-            say(f"dqcodec: {job.source}: note: {note}")
-        data = codec.compress(picture, bpp=bpp, size=size, quality=quality, scale=scale, softness=softness,
-                              detail=detail, effort=effort, model=model, device=device, keep_metadata=keep_metadata)
-        files.put_bytes(job.target, data)
-        if content.is_screen_content(picture.pixels):
-            warned.append(job.source)
-            if len(warned) <= MOST_WARNINGS:
-                say(f"dqcodec: {job.source}: warning: {content.WARNING}")
+    def warn(source: str) -> None:
+        from dqcodec import content
+
+        warned.append(source)
+        if len(warned) <= MOST_WARNINGS:
+            say(f"dqcodec: {source}: warning: {content.WARNING}")
 
     try:
-        run_jobs(jobs, work)
+        run_jobs(jobs, work, processes, warn)
     finally:
         if len(warned) > MOST_WARNINGS:
             say(f"dqcodec: warning: the same of {len(warned) - MOST_WARNINGS} more pictures, {len(warned)} in all")
@@ -141,34 +134,18 @@ def compress(inputs, output, quality, bpp, size, scale, softness, detail, effort
 @click.option("--model", help="Name or path of the model. [default: found by the file's fingerprint]")
 @click.option("--device", type=DEVICE, default="auto", show_default=True)
 @click.option("--max-pixels", type=click.IntRange(min=1), default=2**28, show_default=True)
+@click.option("--jobs", "processes", type=click.IntRange(min=1), default=1, show_default=True,
+              help="Files at a time, in processes that share the cores; each takes the memory of one.")
 @click.option("--force", is_flag=True, help="Overwrite existing files.")
-def decompress(inputs, output, upto, partial, complete, realism, model, device, max_pixels, force) -> None:
+def decompress(inputs, output, upto, partial, complete, realism, model, device, max_pixels, processes, force) -> None:
     """Decompress .dq files (files, folders, or - for standard input) to images."""
     if complete and not partial:
         raise click.UsageError("--complete is for damaged files: add --partial")
     invented = []
     jobs = files.plan_jobs(inputs, output, (".dq",), ".png")
-    from dqcodec import codec, images
-
-    def work(job: files.Job) -> None:
-        files.check_target(job.target, force)
-        kind = images.format_of(job.target)
-        data = files.read_bytes(job.source)
-        try:
-            decoded = codec.decode(data, upto=upto, partial=partial, complete=complete, realism=realism, model=model,
-                                   device=device, max_pixels=max_pixels)
-        except DqError as error:
-            hint = codec.partial_hint(error, data) if not partial else ""
-            raise DqError(f"{job.source}: {error}{hint}") from error
-        if decoded.invented:
-            steps = f"step{'' if len(decoded.invented) == 1 else 's'} {', '.join(map(str, decoded.invented))}"
-            say(f"dqcodec: {job.source}: {steps} invented by the prior, not decoded: {decoded.problem}")
-            invented.append(job.source)
-        elif decoded.problem:
-            say(f"dqcodec: {job.source}: only a coarser picture: {decoded.problem}")
-        files.put_bytes(job.target, images.encode(decoded.image, kind))
-
-    run_jobs(jobs, work)
+    work = file_work.Decompress(dict(upto=upto, partial=partial, complete=complete, realism=realism, model=model,
+                                     device=device, max_pixels=max_pixels), force)
+    run_jobs(jobs, work, processes, invented.append)
     if invented:
         sys.exit(INVENTED)
 

@@ -5,6 +5,10 @@ class DqError(Exception):
     """Base of every error that the command line turns into one line and exit code 1."""
 
 
+class WorkerError(DqError):
+    """A process that worked on some of many files died."""
+
+
 class ImageError(DqError):
     """The input is not an image that can be read, or it is broken."""
 

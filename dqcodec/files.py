@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 from dqcodec.errors import DqError
 
 STREAM = "-"
+WRITING = threading.Lock()  # held while a file is written, for a thread that wants to end the process
 IMAGE_SUFFIXES = tuple(
     f".{name}"
     for name in "png jpg jpeg webp avif heic heif jxl jp2 tif tiff bmp gif ppm pgm pbm pnm tga ico qoi".split()  # noqa: SIM905
@@ -101,6 +103,11 @@ def write_whole(target: str, write: Callable[[Path], None]) -> None:
 
     Whatever goes wrong, also an interrupt, nothing half-written stays. Raises DqError on OSError.
     """
+    with WRITING:
+        _write_whole(target, write)
+
+
+def _write_whole(target: str, write: Callable[[Path], None]) -> None:
     path = Path(target)
     temporary = None
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,7 +80,7 @@ def _file(source: str, output: str | None, options: _Options, force: bool) -> No
     if suffix == ".npz" and options.vectors:
         raise click.UsageError("--vectors is for writing a .npz file")
 
-    def work(job: files.Job) -> None:
+    def work(job: files.Job, say: Callable[[str], None]) -> None:
         from dqcodec import token_files
 
         files.check_target(job.target, force)
@@ -90,7 +90,7 @@ def _file(source: str, output: str | None, options: _Options, force: bool) -> No
             return
         contents, left_out = _read(source, data, options)
         if left_out:
-            _say(f"dqcodec: {source}: note: tokens do not carry {', '.join(left_out)}")
+            say(f"dqcodec: {source}: note: tokens do not carry {', '.join(left_out)}")
         files.put_bytes(job.target, token_files.pack(contents))
 
     run_jobs([job], work)

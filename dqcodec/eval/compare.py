@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from dqcodec import workers
 from dqcodec.errors import DataError
-from dqcodec.eval import image_set, machine, metric_weights, metrics, pool, report, results, views
+from dqcodec.eval import image_set, machine, metric_weights, metrics, report, results, views
 from dqcodec.eval.cell import TIMING_NOTE, Task
 from dqcodec.eval.run import prepare
 
@@ -38,7 +39,7 @@ def compare(path: Path, bpp: float, out: Path, codec_names: tuple[str, ...], met
         def task(image, codec, value):
             return Task(image, codec, value, identities[codec.name], tuple(names), weights, Path(folder))
 
-        found, failures = views.make([picture], chosen, (bpp,), [], task, jobs or pool.default_jobs(), CROP)
+        found, failures = views.make([picture], chosen, (bpp,), [], task, jobs or workers.cores(), CROP)
     for line in failures:
         say(f"dqcodec: {line}")
     about = machine.describe() | {"timing": f"{TIMING_NOTE}; one thread per process",

@@ -1,24 +1,18 @@
-"""Worker processes with one thread each, and a progress bar over what they do."""
+"""Cells and searches in worker processes of one thread each, and a progress bar over what they do."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
-from dqcodec.errors import DataError, DqError
+from dqcodec import workers
+from dqcodec.errors import DataError, DqError, WorkerError
 from dqcodec.eval.cell import Cell, Task, finished, measure
 from dqcodec.eval.codecs.base import Codec
 from dqcodec.eval.image_set import TestImage, read_rgb
 from dqcodec.eval.search import nearest_setting
-
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 # Of one worker process: codecs by name and metrics by name, with their networks loaded.
 _codecs: dict[str, Codec] = {}
@@ -77,59 +71,18 @@ def _call(function, item):
         return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
-def _start_worker() -> None:
-    """Ctrl-C reaches the workers too: they go without a traceback each. Nor do they outlive a parent that is killed."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    threading.Thread(target=_go_with_the_parent, daemon=True).start()
-
-
-def _go_with_the_parent() -> None:
-    multiprocessing.parent_process().join()
-    os._exit(1)
-
-
 def _map(function, items: list[tuple[int, object]], jobs: int, title: str, done: int = 0) -> Iterator:
     """(index, result or error line) as workers finish, under a progress bar that starts at `done`."""
     if not items:
         return
-    workers = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _start_worker)
-    with _single_threaded_children(), _progress(title, done + len(items), done) as advance, workers as pool:
-        queue = iter(items)
-        running = {}
+    with _progress(title, done + len(items), done) as advance:
         try:
-            while True:
-                # A short queue keeps neighbours, which share a reference picture, in the same workers.
-                for i, item in queue:
-                    running[pool.submit(_call, function, item)] = i
-                    if len(running) >= 2 * jobs:
-                        break
-                if not running:
-                    return
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    yield running.pop(future), future.result()
-                    advance()
-        except BrokenProcessPool as error:
+            for found in workers.each(partial(_call, function), items, jobs):
+                yield found
+                advance()
+        except WorkerError as error:
             raise DataError("a worker process died (out of memory, or a codec library crashed); finished "
                             "cells are kept, run the same command again, with fewer --jobs") from error
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-@contextmanager
-def _single_threaded_children():
-    """Thread counts must stand in the environment before a child imports its libraries; torch and numpy
-    obey them."""
-    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 @contextmanager
@@ -142,13 +95,6 @@ def _progress(title: str, total: int, done: int):
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(title, total=total, completed=done)
         yield lambda: bar.advance(task)
-
-
-def default_jobs() -> int:
-    """One process for each core that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def cells_folder(out: Path) -> Path:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from dqcodec import workers
 from dqcodec.errors import DataError, DqError
 from dqcodec.eval import (
     bjontegaard_table,
@@ -64,7 +65,7 @@ def evaluate(plan: Plan, say: Callable[[str], None]) -> list[str]:
     if not chosen:
         raise DataError("none of the codecs asked for can run here; see the lines above")
     cells_folder = pool.cells_folder(plan.out)
-    jobs = plan.jobs or pool.default_jobs()
+    jobs = plan.jobs or workers.cores()
 
     def task(image, codec, value):
         return Task(image, codec, value, identities[codec.name], tuple(names), weights, cells_folder)
