@@ -56,7 +56,7 @@ def file_of(model: Model, picture: Picture, extras: Sequence[Extra], wanted: Wan
     """
     sample, part = reduction.sample(picture.pixels)
     judge = _Encoder(model, replace(picture, pixels=sample), extras, wanted.of_part(part), device)
-    scale = reduction.chosen(sample, judge.shown) if wanted.scale is None else wanted.scale
+    scale = reduction.chosen(sample, judge.shown, judge.planned_bpp) if wanted.scale is None else wanted.scale
     if scale == WHOLE and part == 1:
         encoder = judge
     else:
@@ -124,8 +124,15 @@ class _Encoder:
 
     @property
     def planned_bytes(self) -> float:
-        """Bytes of the file of the wanted quality, by the plan alone."""
+        """Bytes of the file, by the plan alone where a quality is wanted."""
+        if self._about is not None:
+            return self._about
         return rate.bytes_for_quality(self._plans.whole, self._wanted.quality)
+
+    @property
+    def planned_bpp(self) -> float:
+        """Bits for each pixel of the picture, of the same file."""
+        return 8 * self.planned_bytes / (self.frame.width * self.frame.height)
 
     @functools.cached_property
     def shown(self) -> np.ndarray:
@@ -188,11 +195,10 @@ class _Encoder:
         """What detail the file shall have, None where that is too little of it to be worth its time."""
         if self._layer is None:
             return None
-        size = self.planned_bytes if self._about is None else self._about
         planned = self._planned_regions(plans)
-        if self._sparse is not None and planned.bytes <= MOST_SPARSE * size:
+        if self._sparse is not None and planned.bytes <= MOST_SPARSE * self.planned_bytes:
             planned = self._planned_patches(plans)
-        return planned if planned.bytes >= LEAST_DETAIL * size else None
+        return planned if planned.bytes >= LEAST_DETAIL * self.planned_bytes else None
 
     def _planned_regions(self, plans: _Plans) -> _Planned:
         levels = self._levels_about(plans.whole)

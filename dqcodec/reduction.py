@@ -16,9 +16,10 @@ from PIL import Image
 from dqcodec.bitstream import WHOLE, Frame
 
 SCALES = (230, 205, 182, 154, 128, 108, 91, 64)  # in 256ths
-# The most that reducing may lose, as a share of the squared error of luma that coding at the whole size makes: chosen
-# on validation pictures as they are and enlarged (docs/experiments.md, section 2).
-SHARE = 0.006
+# The most that reducing may lose, as a share of the squared error of luma that coding at the whole size makes, up to
+# SHARE_BPP bits per pixel; beyond, it falls as the rate grows. Chosen on validation pictures as they are and enlarged
+# (docs/experiments.md, section 2).
+SHARE, SHARE_BPP = 0.006, 0.05
 MOST_JUDGED = 2**20  # pixels
 WINDOW = 256  # pixels
 LEAST_SIDE = 64  # pixels: below that the regions that stand over the edges eat the gain
@@ -51,20 +52,21 @@ def sample(pixels: np.ndarray) -> tuple[np.ndarray, float]:
     return found, found.shape[0] * found.shape[1] / (height * width)
 
 
-def chosen(pixels: np.ndarray, shown: np.ndarray) -> int:
-    """The scale in 256ths at which pixels (H, W, 3) uint8 are best coded, given what coding at their own size shows.
+def chosen(pixels: np.ndarray, shown: np.ndarray, bpp: float) -> int:
+    """The scale in 256ths at which pixels (H, W, 3) uint8 are best coded, given what coding at their own size with
+    `bpp` bits per pixel shows.
 
     Of a picture or its `sample`.
     """
     luma = Image.fromarray(pixels).convert("L")
-    error = _squared_error(luma, Image.fromarray(shown).convert("L"))
+    most = _squared_error(luma, Image.fromarray(shown).convert("L")) * SHARE * min(1.0, SHARE_BPP / bpp)
     best = WHOLE
     for scale in SCALES:
         frame = Frame(*luma.size, scale=scale)
         if not _large_enough(frame):
             break
         back = luma.resize(frame.coded, Image.Resampling.LANCZOS).resize(luma.size, Image.Resampling.LANCZOS)
-        if _squared_error(luma, back) > SHARE * error:
+        if _squared_error(luma, back) > most:
             break
         best = scale
     return best

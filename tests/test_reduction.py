@@ -32,16 +32,18 @@ def test_what_has_nothing_to_lose_is_reduced_and_what_has_is_not(photo, soft):
     for image, low, high in ((soft, 0, 182), (photo, 182, WHOLE)):
         pixels = np.asarray(image)
         shown = np.clip(pixels + rng.normal(0, 14, pixels.shape), 0, 255).astype(np.uint8)
-        assert low < reduction.chosen(pixels, shown) <= high
-        assert reduction.chosen(pixels, pixels) == WHOLE
+        scales = [reduction.chosen(pixels, shown, bpp) for bpp in (0.01, 0.05, 0.1, 0.3)]
+        assert low < scales[1] <= high
+        assert scales[0] == scales[1] <= scales[2] <= scales[3] and (scales[1] == WHOLE or scales[1] < scales[3])
+        assert reduction.chosen(pixels, pixels, 0.05) == WHOLE
     noise = rng.integers(0, 256, (300, 400, 3), np.uint8)
-    assert reduction.chosen(noise, np.full_like(noise, 128)) == WHOLE
+    assert reduction.chosen(noise, np.full_like(noise, 128), 0.05) == WHOLE
 
 
 def test_small_pictures_stay():
     for height, scale in ((70, WHOLE), (140, 128)):
         flat = np.full((height, 400, 3), 90, np.uint8)
-        assert reduction.chosen(flat, flat + 9) == scale
+        assert reduction.chosen(flat, flat + 9, 0.05) == scale
     assert reduction.others(Frame(400, 70), WHOLE, 0.5) == []
 
 
