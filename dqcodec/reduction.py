@@ -59,7 +59,7 @@ def chosen(pixels: np.ndarray, shown: np.ndarray, bpp: float) -> int:
     Of a picture or its `sample`.
     """
     luma = Image.fromarray(pixels).convert("L")
-    most = _squared_error(luma, Image.fromarray(shown).convert("L")) * SHARE * min(1.0, SHARE_BPP / bpp)
+    most = _squared_error(luma, Image.fromarray(shown).convert("L")) * SHARE * SHARE_BPP / max(SHARE_BPP, bpp)
     best = WHOLE
     for scale in SCALES:
         frame = Frame(*luma.size, scale=scale)

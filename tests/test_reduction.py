@@ -32,7 +32,7 @@ def test_what_has_nothing_to_lose_is_reduced_and_what_has_is_not(photo, soft):
     for image, low, high in ((soft, 0, 182), (photo, 182, WHOLE)):
         pixels = np.asarray(image)
         shown = np.clip(pixels + rng.normal(0, 14, pixels.shape), 0, 255).astype(np.uint8)
-        scales = [reduction.chosen(pixels, shown, bpp) for bpp in (0.01, 0.05, 0.1, 0.3)]
+        scales = [reduction.chosen(pixels, shown, bpp) for bpp in (0, 0.05, 0.1, 0.3)]
         assert low < scales[1] <= high
         assert scales[0] == scales[1] <= scales[2] <= scales[3] and (scales[1] == WHOLE or scales[1] < scales[3])
         assert reduction.chosen(pixels, pixels, 0.05) == WHOLE
