@@ -6,9 +6,9 @@
 
 A worth is rate.DETAIL_WORTH, for files as they are written, by default at the one in use; a share is
 encoder.MOST_SPARSE. A gain is rate.DETAIL_GAIN, for files whose detail is of whole regions alone. All are chosen on
-validation pictures. A rate that a picture has no
-file for counts in no mean: `pictures` says how many do. AVIF at some settings for comparison. Prints a table and writes
-means; --cards writes the cards of the packaged layers with that table.
+validation pictures. A rate that a picture has no file for counts in no mean: `pictures` says how many do. AVIF at
+some settings for comparison. Prints a table and writes means; --cards writes the cards of the packaged layers with
+that table.
 """
 
 from __future__ import annotations

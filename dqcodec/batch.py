@@ -46,7 +46,7 @@ def _attempt(work: Work, job: Job) -> Outcome:
         outcome.lines.append(f"dqcodec: {name}{error}")
         outcome.failed = True
     except MemoryError:
-        outcome.lines.append(f"dqcodec: {job.source}: not enough memory for this image; scale it down, close programs "
-                             "or use fewer --jobs")
+        outcome.lines.append(f"dqcodec: {job.source}: not enough memory for this image; scale it down "
+                             "or close programs")
         outcome.failed = True
     return outcome
