@@ -15,23 +15,20 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
-import multiprocessing
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator
 from contextlib import ExitStack
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from unittest import mock
 
-import numpy as np
-import torch
+import over_pictures
 from PIL import Image
 
 from dqcodec import bitstream, codec, encoder, rate
 from dqcodec.errors import RateError
-from dqcodec.eval import machine
-from dqcodec.eval.metrics import Scorer
+from dqcodec.eval import sweep
+from dqcodec.eval.image_set import read_rgb
+from dqcodec.eval.sweep import Shown, bpp
 from dqcodec.weights import detail_file
 from dqcodec.weights.registry import read_header
 
@@ -70,104 +67,70 @@ TABLE = """
 {table}
 """
 
-METRICS = ("psnr", "ms_ssim", "lpips_vgg", "lpips_alex", "dists")
 
-
-def coded(image: Image.Image, bpp: float, model: str, detail: bool) -> tuple[bytes, Image.Image]:
-    """A file and its picture, with or without detail. Raises RateError."""
-    data = codec.compress(image, bpp=bpp, model=model, detail=detail)
-    return data, codec.decompress(data, model=model).convert("RGB")
-
-
-def avif(image: Image.Image, quality: int) -> tuple[bytes, Image.Image]:
+def avif(image: Image.Image, quality: int) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "AVIF", quality=quality)
-    return buffer.getvalue(), Image.open(io.BytesIO(buffer.getvalue())).convert("RGB")
+    return buffer.getvalue()
 
 
 def share_of_detail(data: bytes) -> float:
     """The part of a .dq file's bytes that is detail."""
-    if not data.startswith(bitstream.SIGNATURE):
-        return 0.0
     sizes = {s.name: s.end - s.offset for s in bitstream.inspect(data).sections}
     return sizes.get("detail", 0) / len(data)
 
 
-@lru_cache
-def scorers(weights: Path | None) -> list[Scorer]:
-    """The metrics, once for each process."""
-    torch.set_num_threads(1)
-    return [Scorer(name, weights) for name in METRICS]
-
-
-def measured(path: Path, code: Callable, constants: dict[str, float], weights: Path | None) -> list[float]:
-    """bpp, share of detail and scores of what `code` makes of a picture with some constants of the encoder replaced,
-    nothing if it has no file of that rate."""
-    score = scorers(weights)
-    image = Image.open(path).convert("RGB")
+def coded(image: Image.Image, target: float, model: str, detail: bool, constants: dict[str, float]) -> bytes | None:
+    """A file with or without detail and with some constants of the encoder replaced, None if there is none of that
+    rate."""
     with ExitStack() as stack:
         for name, value in constants.items():
             stack.enter_context(mock.patch.object(encoder if hasattr(encoder, name) else rate, name, value))
         try:
-            data, shown = code(image)
+            return codec.compress(image, bpp=target, model=model, detail=detail)
         except RateError:
-            return []
-    pair = np.asarray(image), np.asarray(shown)
-    return [8 * len(data) / (image.width * image.height), share_of_detail(data), *(one(*pair) for one in score)]
+            return None
+
+
+def ways(path: Path, rates: list[float], kinds: list[tuple[str, bool, dict[str, float]]], qualities: list[int],
+         model: str) -> Iterator[Shown]:
+    """kinds: name, whether with detail, and constants of a way to code by `model`. qualities: of AVIF."""
+    image = read_rgb(path)
+    for target in rates:
+        for name, detail, constants in kinds:
+            data, way = coded(image, target, model, detail, constants), {"target": target, "way": name}
+            if data is None:
+                yield Shown(way, image, None)
+                continue
+            facts = {"bpp": bpp(data, image), "detail": share_of_detail(data)}
+            yield Shown(way, image, codec.decompress(data, model=model), facts)
+    for quality in qualities:
+        data = avif(image, quality)
+        way, facts = {"target": None, "way": f"AVIF {quality}"}, {"bpp": bpp(data, image), "detail": 0.0}
+        yield Shown(way, image, Image.open(io.BytesIO(data)), facts)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--images", required=True, type=Path)
-    parser.add_argument("--metric-weights", type=Path)
-    parser.add_argument("--most", type=int, default=8)
-    parser.add_argument("--rates", nargs="+", type=float, default=[0.3, 0.4, 0.6, 0.8])
+    parser = over_pictures.options(__doc__, rates=[0.3, 0.4, 0.6, 0.8])
     parser.add_argument("--without", action="store_true", help="files without detail too")
     parser.add_argument("--worths", nargs="*", type=float, default=[rate.DETAIL_WORTH])
     parser.add_argument("--shares", nargs="*", type=float, default=[], help="in the place of encoder.MOST_SPARSE")
     parser.add_argument("--gains", nargs="*", type=float, default=[])
     parser.add_argument("--avif", nargs="*", type=int, default=[])
-    parser.add_argument("--model", default="default")
-    parser.add_argument("--jobs", type=int, default=1, help="processes of one thread each")
-    parser.add_argument("--output", type=Path)
     parser.add_argument("--cards", action="store_true")
     args = parser.parse_args()
-    images = sorted(args.images.glob("*.png"))[: args.most]
-    kinds = [("without", False, {})] if args.without else []
+    kinds: list[tuple[str, bool, dict[str, float]]] = [("without", False, {})] if args.without else []
     kinds += [(f"worth {w}", True, {"DETAIL_WORTH": w}) for w in args.worths]
     kinds += [(f"patches up to {s}", True, {"MOST_SPARSE": s}) for s in args.shares]
     kinds += [(f"regions, gain {g}", True, {"DETAIL_GAIN": g, "MOST_SPARSE": -1.0}) for g in args.gains]
-    ways = [(bpp, name, constants, partial(coded, bpp=bpp, model=args.model, detail=detail))
-            for bpp in args.rates for name, detail, constants in kinds]
-    ways += [(None, f"AVIF {q}", {}, partial(avif, quality=q)) for q in args.avif]
-    rows = []
-    pool = ProcessPoolExecutor(args.jobs, multiprocessing.get_context("spawn"))
-    head = "| target | | pictures | bpp | detail | " + " | ".join(METRICS) + " |"
-    lines = [head, "|" + " --- |" * (5 + len(METRICS))]
-    print("\n".join(lines))
-    for target, name, constants, code in ways:
-        one = partial(measured, code=code, constants=constants, weights=args.metric_weights)
-        found = [scores for scores in pool.map(one, images) if scores]
-        if not found:
-            continue
-        bpp, share, *scores = np.mean(found, 0)
-        rows.append({"target": target, "way": name, "pictures": len(found), "bpp": round(bpp, 4),
-                     "detail": round(share, 4), **{k: round(v, 4) for k, v in zip(METRICS, scores, strict=True)}})
-        lines.append(f"| {target or ''} | {name} | {len(found)} | {bpp:.4f} | {100 * share:.0f} % | "
-                     + " | ".join(f"{v:.2f}" if k == "psnr" else f"{v:.4f}"
-                                  for k, v in zip(METRICS, scores, strict=True)) + " |")
-        print(lines[-1], flush=True)
-    pool.shutdown()
-    if args.output:
-        facts = {"pictures": len(images), "images": args.images.name, "model": args.model,
-                 "layers": {name: detail_file.named(name).fingerprint.hex() for name in CARDS},
-                 "machine": machine.describe(), "rows": rows}
-        args.output.write_text(json.dumps(facts, indent=1) + "\n")
+    layers = {name: detail_file.named(name).fingerprint.hex() for name in CARDS}
+    rows = over_pictures.run(
+        partial(ways, rates=args.rates, kinds=kinds, qualities=args.avif, model=args.model), args, layers=layers)
     if args.cards:
-        write_cards(lines, args, len(images))
+        write_cards(sweep.table(rows), args, len(over_pictures.pictures(args)))
 
 
-def write_cards(lines: list[str], args: argparse.Namespace, pictures: int) -> None:
+def write_cards(table: str, args: argparse.Namespace, pictures: int) -> None:
     """The cards of the packaged layers, with a table and how it was asked for."""
     asked = {"most": [pictures], "rates": args.rates, "avif": args.avif}
     command = " ".join([f"python benchmarks/detail.py --images {args.images.name.upper()} --metric-weights DIR",
@@ -178,7 +141,7 @@ def write_cards(lines: list[str], args: argparse.Namespace, pictures: int) -> No
                  "codes": layer.net.config.codes, "parameters": sum(p.numel() for p in layer.net.parameters()) / 1e6,
                  "gain": rate.DETAIL_GAIN, "most": 100 * encoder.MOST_SPARSE, "worth": rate.DETAIL_WORTH,
                  "power": rate.WORTH_POWER, "pictures": pictures, "images": args.images.name, "command": command,
-                 "table": "\n".join(lines)}
+                 "table": table}
         path.with_name(f"{name}.md").write_text((text + TABLE).format(**facts, **read_header(path)))
 
 

@@ -1,61 +1,45 @@
 """What `--effort best` gains over `fast`, and which weight of measured errors it should use.
 
-    python benchmarks/effort.py --images shared/data/valid --metric-weights shared/data/metrics \
-        [--most 8] [--rates 0.1 0.2] [--weights 0 2] [--output results/effort.json]
+    python benchmarks/effort.py --images DIR --metric-weights DIR [--most 8] [--rates 0.1 0.2] [--weights 0 2] \
+        [--output results/effort.json]
 
 Files of equal size, scores of the decoded pictures: fast, and best with each weight of the measured L1 error
-beside the router's prediction. On the validation pictures, since it chooses a setting.
+beside the router's prediction. On the validation pictures, since it chooses a setting. Times are of one picture in
+memory; with --jobs they are of pictures beside each other.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from unittest import mock
 
-import numpy as np
-from PIL import Image
+import over_pictures
 
 from dqcodec import codec, effort
-from dqcodec.eval.metrics import Scorer
+from dqcodec.eval.image_set import read_rgb
+from dqcodec.eval.sweep import Shown, bpp
 
-METRICS = ("lpips_alex", "lpips_vgg", "dists", "psnr")
+
+def ways(path: Path, rates: list[float], weights: list[float], model: str) -> Iterator[Shown]:
+    image = read_rgb(path)
+    for rate in rates:
+        for weight in (None, *weights):
+            with mock.patch.object(effort, "L1_WEIGHT", weight):
+                start = time.perf_counter()
+                data = codec.compress(image, bpp=rate, effort="fast" if weight is None else "best", model=model)
+                took = time.perf_counter() - start
+            way = {"target": rate, "effort": "fast" if weight is None else f"best, weight {weight:g}"}
+            yield Shown(way, image, codec.decompress(data, model=model), {"bpp": bpp(data, image), "encode_s": took})
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--images", required=True, type=Path)
-    parser.add_argument("--metric-weights", type=Path)
-    parser.add_argument("--model", default="default")
-    parser.add_argument("--most", type=int, default=8)
-    parser.add_argument("--rates", type=float, nargs="+", default=[0.1, 0.2])
-    parser.add_argument("--weights", type=float, nargs="+", default=[0.0, 2.0])
-    parser.add_argument("--output", type=Path)
+    parser = over_pictures.options(__doc__, rates=[0.1, 0.2])
+    parser.add_argument("--weights", type=float, nargs="+", default=[effort.L1_WEIGHT])
     args = parser.parse_args()
-    scorers = {name: Scorer(name, args.metric_weights) for name in METRICS}
-    sources = sorted(args.images.glob("*.png"))[: args.most]
-    facts = []
-    for rate in args.rates:
-        for weight in (None, *args.weights):
-            rows, seconds = [], 0.0
-            for source in sources:
-                image = Image.open(source).convert("RGB")
-                if weight is not None:
-                    effort.L1_WEIGHT = weight
-                start = time.perf_counter()
-                data = codec.compress(image, bpp=rate, effort="fast" if weight is None else "best", model=args.model)
-                seconds += time.perf_counter() - start
-                decoded = np.asarray(codec.decompress(data, model=args.model))
-                scores = [scorer(np.asarray(image), decoded) for scorer in scorers.values()]
-                rows.append([8 * len(data) / image.width / image.height, *scores])
-            mean = np.mean(rows, 0)
-            name = "fast" if weight is None else f"best, weight {weight}"
-            row = {"bpp": mean[0], **dict(zip(METRICS, mean[1:], strict=True)), "encode_s": seconds / len(sources)}
-            facts.append({"target": rate, "effort": name} | {k: round(float(v), 4) for k, v in row.items()})
-            print(f"{rate} {name:<18} " + "  ".join(f"{k} {v:.4f}" for k, v in row.items()), flush=True)
-    if args.output:
-        args.output.write_text(json.dumps({"pictures": len(sources), "rows": facts}, indent=1) + "\n")
+    over_pictures.run(partial(ways, rates=args.rates, weights=args.weights, model=args.model), args)
 
 
 if __name__ == "__main__":

@@ -3,61 +3,43 @@
     python benchmarks/feedback.py --images DIR --metric-weights DIR [--rounds 0x0 1x0.1 1x0.2 1x0.3 2x0.15 4x0.1] \
         [--most 6] [--rates 0.1 0.3] [--output results/feedback.json]
 
-On validation pictures it chooses the setting. Prints a table and writes means.
+On validation pictures it chooses the setting. Prints a table and writes means. Times are of one picture in memory; with
+--jobs they are of pictures beside each other.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from unittest import mock
 
-import numpy as np
-from PIL import Image
+import over_pictures
 
 from dqcodec import codec, feedback
-from dqcodec.eval import machine
-from dqcodec.eval.metrics import Scorer
-from dqcodec.weights import load
+from dqcodec.eval.image_set import read_rgb
+from dqcodec.eval.sweep import Shown, bpp
 
-METRICS = ("psnr", "ms_ssim", "lpips_vgg", "lpips_alex", "dists")
+
+def ways(path: Path, rates: list[float], settings: list[str], model: str) -> Iterator[Shown]:
+    image = read_rgb(path)
+    for rate in rates:
+        for setting in settings:
+            rounds, gain = setting.split("x")
+            with mock.patch.object(feedback, "FAST", (int(rounds), float(gain))):
+                start = time.perf_counter()
+                data = codec.compress(image, bpp=rate, model=model)
+                took = time.perf_counter() - start
+            way = {"target": rate, "rounds": int(rounds), "gain": float(gain)}
+            yield Shown(way, image, codec.decompress(data, model=model), {"bpp": bpp(data, image), "encode_s": took})
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--images", required=True, type=Path)
-    parser.add_argument("--metric-weights", type=Path)
+    parser = over_pictures.options(__doc__, rates=[0.1, 0.3], most=6)
     parser.add_argument("--rounds", nargs="+", default=["0x0", "1x0.1", "1x0.2", "1x0.3", "2x0.15", "4x0.1"])
-    parser.add_argument("--most", type=int, default=6)
-    parser.add_argument("--rates", type=float, nargs="+", default=[0.1, 0.3])
-    parser.add_argument("--output", type=Path)
     args = parser.parse_args()
-    scorers = [Scorer(name, args.metric_weights) for name in METRICS]
-    sources = sorted(args.images.glob("*.png"))[: args.most]
-    rows = []
-    print("| bpp | rounds x gain | " + " | ".join(METRICS) + " | encode s |\n|" + " --- |" * (len(METRICS) + 3))
-    for rate in args.rates:
-        for setting in args.rounds:
-            rounds, gain = setting.split("x")
-            feedback.FAST = (int(rounds), float(gain))
-            found = []
-            for source in sources:
-                image = Image.open(source).convert("RGB")
-                start = time.perf_counter()
-                data = codec.compress(image, bpp=rate)
-                took = time.perf_counter() - start
-                original, shown = np.asarray(image), np.asarray(codec.decompress(data))
-                scores = [scorer(original, shown) for scorer in scorers]
-                found.append([8 * len(data) / image.width / image.height, *scores, took])
-            row = dict(zip(("bpp", *METRICS, "encode_s"), np.mean(found, 0).round(4).tolist(), strict=True))
-            rows.append({"rounds": int(rounds), "gain": float(gain), **row})
-            cells = [f"{v:.2f}" if k in ("psnr", "encode_s") else f"{v:.4f}" for k, v in row.items()]
-            print(f"| {cells[0]} | {setting} | " + " | ".join(cells[1:]) + " |", flush=True)
-    if args.output:
-        facts = {"model": load().fingerprint.hex(), "images": args.images.name, "pictures": len(sources), "rows": rows,
-                 "machine": machine.describe()}
-        args.output.write_text(json.dumps(facts, indent=1) + "\n")
+    over_pictures.run(partial(ways, rates=args.rates, settings=args.rounds, model=args.model), args)
 
 
 if __name__ == "__main__":

@@ -27,12 +27,15 @@ from dqcodec.eval import artefacts, kinds, machine, metric_weights
 from dqcodec.eval.codecs import CLASSICAL, Codec
 from dqcodec.eval.codecs.dq import DqCodec
 from dqcodec.eval.image_set import read_rgb
+from dqcodec.eval.markdown_table import table
 from dqcodec.eval.metrics import Scorer
 from dqcodec.eval.search import nearest_setting
 from dqcodec.tiles import TILE
 
 METRICS = ("psnr", "lpips_alex")
 PERIODS = (2, 4, 8, 16)
+COLUMNS = ["picture", "warned", "bpp", "PSNR", "LPIPS-AlexNet", "colour shift", "flat: shift", "flat: std",
+           "mesh " + ", ".join(map(str, PERIODS))]
 PHOTOS = "photographs"  # their mean is one row
 LARGE = 2560  # pixels of a side: two tiles each way
 BEGIN, END = "<!-- kinds -->\n", "<!-- /kinds -->"
@@ -99,18 +102,15 @@ def tables(rows: list[dict], scores: dict[str, list[float]], ours: str, peer: Co
     """Markdown, a table for each rate: ours, and the peer's PSNR, LPIPS and flat patches beside it."""
     parts = []
     for target in dict.fromkeys(row["target"] for row in rows):
-        lines = [f"**{target} bpp**, dqcodec / {peer.label}", "",
-                 "| picture | warned | bpp | PSNR | LPIPS-AlexNet | colour shift | flat: shift | flat: std "
-                 "| mesh 2, 4, 8, 16 |",
-                 "| --- " * 9 + "|"]
+        lines = []
         for picture in dict.fromkeys(row["picture"] for row in rows):
             a, b = (next(r for r in rows if (r["picture"], r["target"], r["codec"]) == (picture, target, codec))
                     for codec in (ours, peer.name))
             pairs = [f"{shown(a[key], digits)} / {shown(b[key], digits)}" for key, digits in (
                 ("bpp", 3), ("psnr", 1), ("lpips_alex", 3), ("colour_shift", 1), ("flat_shift", 1), ("flat_std", 1))]
             net = ", ".join(shown(a[f"mesh_{period}"], 1) for period in PERIODS)
-            lines.append("| " + " | ".join([picture, warned(scores[picture]), *pairs, net]) + " |")
-        parts.append("\n".join(lines))
+            lines.append([picture, warned(scores[picture]), *pairs, net])
+        parts += [f"**{target} bpp**, dqcodec / {peer.label}", table(COLUMNS, lines)]
     return "\n\n".join(parts)
 
 

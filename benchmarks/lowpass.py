@@ -1,7 +1,7 @@
 """Which errors cost what: scores of decoded pictures whose low frequencies are replaced by the original's.
 
-    python benchmarks/lowpass.py --images DIR --metric-weights DIR [--model default] [--most 6] [--bpp 0.1 0.3]
-        [--output results/lowpass.json]
+    python benchmarks/lowpass.py --images DIR --metric-weights DIR [--model default] [--most 6] [--rates 0.1 0.3] \
+        [--jobs 2] [--output results/lowpass.json]
 
 Means of blocks of 64, 32, 16 and 8 pixels, interpolated, of the original in place of the decoded picture's: what the
 codec could gain at most by getting them right. Beside it the decoded picture with the original's colour (Cb, Cr), and
@@ -10,18 +10,18 @@ with its luma.
 
 from __future__ import annotations
 
-import argparse
-import json
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import over_pictures
 from PIL import Image
 
-import dqcodec
-from dqcodec.eval import machine
-from dqcodec.eval.metrics import Scorer
+from dqcodec import codec
+from dqcodec.eval.image_set import read_rgb
+from dqcodec.eval.sweep import Shown, bpp
 
-METRICS = ("lpips_alex", "lpips_vgg", "dists", "psnr")
 BLOCKS = (64, 32, 16, 8)
 
 
@@ -48,34 +48,19 @@ def variants(original: np.ndarray, decoded: np.ndarray) -> dict[str, np.ndarray]
     return found
 
 
+def ways(path: Path, rates: list[float], model: str) -> Iterator[Shown]:
+    image = read_rgb(path)
+    for rate in rates:
+        data = codec.compress(image, bpp=rate, model=model)
+        decoded = codec.decompress(data, model=model)
+        for name, picture in variants(np.asarray(image), np.asarray(decoded)).items():
+            way = {"target": rate, "mended": name}
+            yield Shown(way, image, Image.fromarray(picture), {"bpp": bpp(data, image)})
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--images", required=True, type=Path)
-    parser.add_argument("--metric-weights", type=Path)
-    parser.add_argument("--model", default="default")
-    parser.add_argument("--most", type=int, default=6)
-    parser.add_argument("--bpp", type=float, nargs="+", default=[0.1, 0.3])
-    parser.add_argument("--output", type=Path)
-    args = parser.parse_args()
-    scorers = {name: Scorer(name, args.metric_weights) for name in METRICS}
-    sources = sorted(args.images.glob("*.png"))[: args.most]
-    rows = []
-    print("| bpp | the original's | " + " | ".join(METRICS) + " |\n| --- | --- |" + " --- |" * len(METRICS))
-    for bpp in args.bpp:
-        scores: dict[str, list[list[float]]] = {}
-        for path in sources:
-            image = Image.open(path).convert("RGB")
-            original = np.asarray(image)
-            decoded = np.asarray(dqcodec.decompress(dqcodec.compress(image, bpp=bpp, model=args.model)).convert("RGB"))
-            for name, picture in variants(original, decoded).items():
-                scores.setdefault(name, []).append([scorers[m](original, picture) for m in METRICS])
-        for name, found in scores.items():
-            means = dict(zip(METRICS, np.mean(found, 0).round(4).tolist(), strict=True))
-            rows.append({"bpp": bpp, "mended": name, **means})
-            print(f"| {bpp} | {name} | " + " | ".join(f"{v:.4f}" for v in means.values()) + " |", flush=True)
-    if args.output:
-        args.output.write_text(json.dumps({"model": args.model, "pictures": len(sources), "rows": rows,
-                                           "machine": machine.describe()}, indent=1) + "\n")
+    args = over_pictures.options(__doc__, rates=[0.1, 0.3], most=6).parse_args()
+    over_pictures.run(partial(ways, rates=args.rates, model=args.model), args)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ from pathlib import Path
 
 from compute import kmac_per_pixel
 
+from dqcodec.eval import sweep
+from dqcodec.eval.markdown_table import table
 from dqcodec.models.config import CodecConfig
 from dqcodec.models.dqvae import DQVAE
 from dqcodec.training import checkpoint
@@ -73,11 +75,6 @@ The same {pictures} {images} files decoded at several settings (benchmarks/reali
 """
 
 
-def markdown(header: list[str], rows: list[list[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
 def kodak_table(results: dict) -> str:
     metrics = results["metrics"]
     rows = [
@@ -85,7 +82,7 @@ def kodak_table(results: dict) -> str:
          f"{m['enc_s']:.2f}", f"{m['dec_s']:.2f}"]
         for m in results["means"] if m["codec"] == "dqcodec"
     ]
-    return markdown(["bpp", *metrics, "encode s", "decode s"], rows)
+    return table(["bpp", *metrics, "encode s", "decode s"], rows)
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
@@ -163,11 +160,8 @@ def decoder_lines(stages: list[dict]) -> str:
 
 def realism_section(facts: dict, default: float) -> str:
     """Table of benchmarks/realism.py."""
-    names = [k for k in facts["rows"][0] if k not in ("bpp", "realism")]
-    rows = [[f"{r['bpp']:.4f}", f"{r['realism']:g}", *(f"{r[n]:.2f}" if n == "psnr" else f"{r[n]:.4f}" for n in names)]
-            for r in facts["rows"]]
     return REALISM.format(pictures=facts["pictures"], images=facts["images"], default=default,
-                          table=markdown(["bpp", "realism", *names], rows))
+                          table=sweep.table(facts["rows"], ("target", "pictures")))
 
 
 def put(stages: list[dict], found: dict) -> list[dict]:
@@ -180,7 +174,7 @@ def put(stages: list[dict], found: dict) -> list[dict]:
 def valid_table(stages: list[dict]) -> str:
     rows = [{**r, "step": f"{s['name']} {r['step']:.0f}"} for s in stages for r in s["valid"]]
     keys = [k for k in rows[-1] if k.startswith(("psnr", "lpips"))]
-    return markdown(["step", *keys], [[r["step"], *(f"{r[k]:.3f}" if k in r else "" for k in keys)] for r in rows])
+    return table(["step", *keys], [[r["step"], *(f"{r[k]:.3f}" if k in r else "" for k in keys)] for r in rows])
 
 
 def card(results: dict, record: dict) -> str:

@@ -14,8 +14,9 @@ import tempfile
 from pathlib import Path
 
 from compute import kmac_per_pixel
-from publish import ROOT, decoder_stage, markdown, put, stage, valid_table
+from publish import ROOT, decoder_stage, put, stage, valid_table
 
+from dqcodec.eval import sweep
 from dqcodec.training import checkpoint
 from dqcodec.weights import load
 from dqcodec.weights.slim import make_whole
@@ -50,14 +51,6 @@ LPIPS-AlexNet and DISTS were not trained on; LPIPS-VGG was.
 """
 
 
-def exchange_table(facts: dict) -> str:
-    """Scores of every encoder with every decoder."""
-    names = [k for k in facts["rows"][0] if k not in ("bpp", "encoder", "decoder")]
-    rows = [[f"{r['bpp']:.4f}", r["encoder"], r["decoder"],
-             *(f"{r[n]:.2f}" if n == "psnr" else f"{r[n]:.4f}" for n in names)] for r in facts["rows"]]
-    return markdown(["bpp", "encoder", "decoder", *names], rows)
-
-
 def with_teacher(run: Path, processes: int, found: dict) -> dict:
     """The stage `found` of `run` with the crops of all its processes and the teacher's encoder in its FLOP."""
     state = checkpoint.load(run)
@@ -86,7 +79,8 @@ def card(record: dict) -> str:
                          f"{s['hours']:.2f} hours, the same loss and {s['weight']:g} x the hinge loss of a "
                          f"discriminator on the features of LPIPS-VGG; shipped at {record['realism']:g} of the way "
                          "there.\n" for s in decoders),
-        valid=valid_table(stages), images=facts["images"], pictures=facts["pictures"], exchange=exchange_table(facts))
+        valid=valid_table(stages), images=facts["images"], pictures=facts["pictures"],
+        exchange=sweep.table(facts["rows"], ("target", "pictures")))
 
 
 def main() -> None:

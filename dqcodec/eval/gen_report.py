@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dqcodec.eval.markdown_table import table
+
 
 def markdown(result: dict) -> str:
     """Text of generation.md, of what generation.json holds."""
@@ -34,12 +36,12 @@ def _distances(found: dict) -> str:
     kernel = found["equal"]["kernel"]
     return ("**Distances** between the sets, lower is better; ± between "
             f"{kernel['subsets']} random subsets, of {kernel['subset_size']} pictures at equal counts\n\n"
-            + _table(["", "pictures", found["frechet_name"], found["kernel_name"]], rows))
+            + table(["", "pictures", found["frechet_name"], found["kernel_name"]], rows))
 
 
 def _diversity(found: dict, lpips: str) -> str:
     rows = [[name, f"{one['mean']:.3f} ± {one['std']:.3f}", str(one["pairs"])] for name, one in found.items()]
-    return f"**Diversity**: {lpips} of random pairs; samples that look alike have less than the reference\n\n" + _table(
+    return f"**Diversity**: {lpips} of random pairs; samples that look alike have less than the reference\n\n" + table(
         ["", "mean ± between pairs", "pairs"], rows)
 
 
@@ -53,7 +55,7 @@ def _nearest(found: dict, lpips: str) -> str:
     named = ", ".join(f"{name} ({nearest[0]['lpips']:.3f} to {nearest[0]['name']})" for name, nearest in first)
     return (f"**Copies?** {lpips} to the nearest reference picture or its mirror image, quantiles. {share:.1f} % of "
             "the samples are nearer than the nearest 5 % of reference pictures are to each other: about 5 % for "
-            f"pictures that are new, more for copies\n\n{_table(head, rows)}\n\nNearest of all, to be looked at in "
+            f"pictures that are new, more for copies\n\n{table(head, rows)}\n\nNearest of all, to be looked at in "
             f"nearest.png: {named}.")
 
 
@@ -64,7 +66,7 @@ def _classes(found: dict, kernel: str, lpips: str) -> str:
              "–" if one["kernel"] is None else f"{one['kernel']['mean']:.5f} ± {one['kernel']['std']:.5f}",
              "–" if one["diversity"] is None else f"{one['diversity']['mean']:.3f}", f"{one['nearest_median']:.3f}"]
             for label, one in found.items()]
-    return "**Classes**\n\n" + _table(["class", "samples", "reference", f"{kernel} to its class",
+    return "**Classes**\n\n" + table(["class", "samples", "reference", f"{kernel} to its class",
                                        f"{lpips} of pairs", "to the nearest, median"], rows)
 
 
@@ -84,16 +86,11 @@ def _tokens(found: dict) -> list[str]:
                f"bits a code ({found['entropy_model']})", "of reference", "map bits a region", "of reference"]
     return [
         f"**Tokens** of {found['pictures']} pictures each, of model {found['model']} ({found['fingerprint']}): "
-        f"{found['samples_from']}; {found['reference_from']}\n\n{_table(head, levels)}",
+        f"{found['samples_from']}; {found['reference_from']}\n\n{table(head, levels)}",
         "Perplexity: codes in even use. Divergence: Jensen-Shannon, of the histograms of codes, in bits; by chance: "
-        f"of as many further reference pictures.\n\n{_table(columns, rows)}",
+        f"of as many further reference pictures.\n\n{table(columns, rows)}",
     ]
 
 
 def _number(value: float | None, digits: int) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---", *("---:" for _ in head[1:])], *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dqcodec.eval.markdown_table import table
 from dqcodec.eval.metrics import METRICS
 from dqcodec.eval.results import Results
 
@@ -43,7 +44,7 @@ def _scores(results: Results, metric: str) -> str:
         scores = [score_at(results.curve(codec["name"], metric), rate) for rate in RATES]
         rows.append([codec["label"], *("–" if s is None else f"{s:.{min(3, info.digits)}f}" for s in scores)])
     return (f"**{info.label}** on {results.name}, {direction} is better; log-rate interpolation inside "
-            f"each measured curve, – outside of it\n\n{_table(head, rows)}")
+            f"each measured curve, – outside of it\n\n{table(head, rows)}")
 
 
 def _deltas(results: Results, bjontegaard: list[dict]) -> str:
@@ -54,7 +55,7 @@ def _deltas(results: Results, bjontegaard: list[dict]) -> str:
         if found:
             rows.append([codec["label"], *(_delta(found[metric]) for metric in results.metrics)])
     return ("**BD-rate against AVIF** (share of the narrower quality range that the curves share); negative "
-            f"is smaller at equal quality; – refused for too little overlap\n\n{_table(head, rows)}")
+            f"is smaller at equal quality; – refused for too little overlap\n\n{table(head, rows)}")
 
 
 def _delta(row: dict) -> str:
@@ -71,9 +72,4 @@ def _times(results: Results) -> str:
             nearest = min(means, key=lambda m: abs(np.log(m.bpp / 0.15)))
             rows.append([codec["label"], *(f"{v:.3f}" for v in (nearest.bpp, nearest.enc_s, nearest.dec_s))])
     return ("**Times**, median seconds at the setting nearest to 0.15 bpp\n\n"
-            + _table(["codec", "bpp", "encode", "decode"], rows))
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---", *("---:" for _ in head[1:])], *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+            + table(["codec", "bpp", "encode", "decode"], rows))

@@ -75,7 +75,7 @@ def _map(function, items: list[tuple[int, object]], jobs: int, title: str, done:
     """(index, result or error line) as workers finish, under a progress bar that starts at `done`."""
     if not items:
         return
-    with _progress(title, done + len(items), done) as advance:
+    with progress(title, done + len(items), done) as advance:
         try:
             for found in workers.each(partial(_call, function), items, jobs):
                 yield found
@@ -86,7 +86,7 @@ def _map(function, items: list[tuple[int, object]], jobs: int, title: str, done:
 
 
 @contextmanager
-def _progress(title: str, total: int, done: int):
+def progress(title: str, total: int, done: int = 0):
     """A bar on stderr; where that is no terminal, its last state as one line."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
