@@ -45,8 +45,8 @@ class Decompress:
         from dqcodec import codec, images
 
         files.check_target(job.target, self.force)
-        kind = images.format_of(job.target)
         data = files.read_bytes(job.source)
+        kind = images.format_of(job.target)
         try:
             decoded = codec.decode(data, **self.options)
         except DqError as error:

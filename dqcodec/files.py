@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 import tempfile
 import threading
@@ -33,8 +34,8 @@ def plan_jobs(inputs: Iterable[str], output: str | None, wanted: Iterable[str], 
 
     inputs: files, folders (searched for files with a suffix in `wanted`, kept in their subfolders)
     or "-". output: None (beside the input), "-", a folder (existing, ending in a slash, or whenever
-    there are several inputs), or a file. Raises DqError if two inputs would write the same file or a
-    folder holds nothing to do.
+    there are several inputs), or a file. Raises DqError if two inputs would write the same file, several are to
+    go to what looks like one file, or a folder holds nothing to do.
     """
     wanted = {s.lower() for s in wanted}
     found: list[tuple[str, Path]] = []  # (source, path below the output folder, without suffix)
@@ -53,7 +54,10 @@ def plan_jobs(inputs: Iterable[str], output: str | None, wanted: Iterable[str], 
             found.append((name, Path(path.stem)))
     into_folder = folders or len(found) > 1
     if output is not None and output != STREAM:
-        into_folder = into_folder or Path(output).is_dir() or output.endswith(("/", os.sep))
+        is_folder = Path(output).is_dir() or output.endswith(("/", os.sep))
+        if into_folder and not is_folder and Path(output).suffix.lower() in (suffix, *IMAGE_SUFFIXES):
+            raise DqError(f"{output}: several inputs cannot go to one file; name a folder, or end it in a slash")
+        into_folder = into_folder or is_folder
     if output == STREAM and len(found) > 1:
         raise DqError("several inputs cannot go to one standard output; give -o a folder")
     jobs = []
@@ -92,14 +96,22 @@ def read_bytes(source: str) -> bytes:
         raise DqError(f"{source}: cannot be read: {error.strerror}") from error
 
 
+def is_stream(target: str) -> bool:
+    """Whether a target is written into, not replaced: standard output, a device, a named pipe."""
+    try:
+        return target == STREAM or stat.S_IFMT(os.stat(target).st_mode) not in (stat.S_IFREG, stat.S_IFDIR)
+    except OSError:
+        return False
+
+
 def check_target(target: str, force: bool) -> None:
     """Refuse an existing target before any work is done."""
-    if target != STREAM and not force and os.path.lexists(target):
+    if not force and os.path.lexists(target) and not is_stream(target):
         raise DqError(f"{target}: exists already; add --force to overwrite it")
 
 
 def write_whole(target: str, write: Callable[[Path], None]) -> None:
-    """Let `write(path)` fill a temporary file beside `target`, then rename it into place.
+    """Let `write(path)` fill a temporary file beside `target`, then rename it into place. A link stays one.
 
     Whatever goes wrong, also an interrupt, nothing half-written stays. Raises DqError on OSError.
     """
@@ -108,7 +120,7 @@ def write_whole(target: str, write: Callable[[Path], None]) -> None:
 
 
 def _write_whole(target: str, write: Callable[[Path], None]) -> None:
-    path = Path(target)
+    path = Path(os.path.realpath(target))
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -133,14 +145,19 @@ def _umask() -> int:
 
 
 def put_bytes(target: str, data: bytes) -> None:
-    """Write bytes to a file, whole or not at all, or to standard output."""
-    if target == STREAM:
-        try:
+    """Write bytes to a file, whole or not at all, or to a stream."""
+    if not is_stream(target):
+        write_whole(target, lambda path: path.write_bytes(data))
+        return
+    try:
+        if target == STREAM:
             sys.stdout.buffer.write(data)
             sys.stdout.buffer.flush()
-        except BrokenPipeError:
-            raise  # whoever read our output has seen enough: not an error to report
-        except OSError as error:
-            raise DqError(f"standard output: cannot be written: {error.strerror}") from error
-    else:
-        write_whole(target, lambda path: path.write_bytes(data))
+        else:
+            with open(target, "wb") as stream:
+                stream.write(data)
+    except BrokenPipeError:
+        raise  # whoever read our output has seen enough: not an error to report
+    except OSError as error:
+        name = "standard output" if target == STREAM else target
+        raise DqError(f"{name}: cannot be written: {error.strerror}") from error

@@ -93,11 +93,11 @@ class _Targets:
 
         digits = max(4, len(str(num - 1)))
         path = Path(output)
-        if output != files.STREAM and (path.is_dir() or output.endswith(("/", os.sep)) or not path.suffix):
+        if not files.is_stream(output) and (path.is_dir() or output.endswith(("/", os.sep)) or not path.suffix):
             stems = [str(path / f"{i:0{digits}}") for i in range(num)]
             return cls(None, tuple(f"{s}.png" for s in stems), tuple(f"{s}.{kind}" for s in stems if kind))
         images.format_of(output)
-        if output == files.STREAM and kind:
+        if files.is_stream(output) and kind:
             raise GenerateError("--tokens needs a folder or a file to write beside; give -o one")
         stem = str(path.with_suffix(""))
         stems = [stem] if num == 1 else [f"{stem}-{i:0{digits}}" for i in range(num)]

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageCms, ImageOps
 
+from dqcodec import files
 from dqcodec.errors import ImageError
 
 MAX_SIDE = 2**31 - 1
@@ -159,11 +160,11 @@ def _is_srgb(icc: bytes | None) -> bool:
 
 
 def format_of(target: str) -> str:
-    """Pillow format of an output name, PNG for standard output; raises ImageError if there is none."""
-    if target == "-":
+    """Pillow format of an output name, PNG for a stream without suffix; raises ImageError if there is none."""
+    suffix = Path(target).suffix.lower()
+    if not suffix and files.is_stream(target):
         return "PNG"
     Image.init()
-    suffix = Path(target).suffix.lower()
     kind = Image.EXTENSION.get(suffix)
     if kind is None or kind not in Image.SAVE:
         raise ImageError(f"{target}: {suffix or 'no suffix'} is no image format that Pillow writes; try .png")

@@ -105,6 +105,7 @@ def test_unreadable_inputs_are_named_with_the_reason(tmp_path):
 
 def test_output_formats_are_checked_before_any_work():
     assert images.format_of("a.PNG") == "PNG" and images.format_of("-") == "PNG"
+    assert images.format_of("/dev/null") == "PNG"
     with pytest.raises(ImageError, match="try .png"):
         images.format_of("a.xyz")
     with pytest.raises(ImageError, match="no alpha"):
