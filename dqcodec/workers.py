@@ -16,6 +16,7 @@ from dqcodec import files
 from dqcodec.errors import WorkerError
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+WAIT_POLICY = "OMP_WAIT_POLICY"
 
 
 def each(function: Callable[[Any], Any], items: Iterable[tuple[Any, Any]], jobs: int,
@@ -75,9 +76,12 @@ def _go() -> None:
 
 @contextmanager
 def _threads_of_children(count: int) -> Iterator[None]:
-    """Thread counts must stand in the environment before a child imports its libraries; torch and numpy obey them."""
-    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(count)))
+    """What children's threads obey must stand in the environment before they import torch and numpy: how many there
+    are, and that they do not spin while they wait for each other on a core that others could use."""
+    asked = dict.fromkeys(THREAD_VARIABLES, str(count))
+    asked[WAIT_POLICY] = os.environ.get(WAIT_POLICY, "PASSIVE")
+    before = {name: os.environ.get(name) for name in asked}
+    os.environ.update(asked)
     try:
         yield
     finally:

@@ -1,10 +1,15 @@
-"""Work for workers whose parent is to be killed."""
+"""Work for the workers of tests."""
 
 import os
 import time
 from pathlib import Path
 
 from dqcodec import files
+
+
+def environment(name: str) -> str | None:
+    """What stands in the environment of this process."""
+    return os.environ.get(name)
 
 
 def sleep(folder: str) -> None:

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from dqcodec import workers
+from tests import sleeper
+
 SCRIPT = """
 import sys
 from dqcodec import workers
@@ -36,15 +39,28 @@ def test_workers_go_with_a_parent_that_is_killed_and_leave_whole_files(tmp_path,
                               cwd=Path(__file__).parents[1])
     started = lambda: [int(path.name) for path in tmp_path.iterdir() if path.name.isdigit()]  # noqa: E731
     assert until(lambda: len(started()) == 2)
-    workers = started()
-    assert all(map(alive, workers))
+    found = started()
+    assert all(map(alive, found))
     parent.send_signal(how)
     parent.wait(60)
     try:
-        assert until(lambda: not any(map(alive, workers)))
+        assert until(lambda: not any(map(alive, found)))
     finally:
-        for pid in filter(alive, workers):
+        for pid in filter(alive, found):
             os.kill(pid, signal.SIGKILL)
     written = {path.name: path.read_bytes() for path in tmp_path.iterdir() if not path.name.isdigit()}
-    whole = {f"{pid}.whole": b"first half, second half" for pid in workers}
+    whole = {f"{pid}.whole": b"first half, second half" for pid in found}
     assert written == (whole if work == "write_slowly" else {})
+
+
+@pytest.mark.parametrize("asked", [None, "ACTIVE"])
+def test_workers_have_their_threads_and_the_parent_its_environment(asked, monkeypatch):
+    for name in ("OMP_WAIT_POLICY", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    if asked:
+        monkeypatch.setenv("OMP_WAIT_POLICY", asked)
+    before = dict(os.environ)
+    names = [(name, name) for name in ("OMP_WAIT_POLICY", "OMP_NUM_THREADS", "MKL_NUM_THREADS")]
+    found = dict(workers.each(sleeper.environment, names, jobs=1, threads=3))
+    assert found == {"OMP_WAIT_POLICY": asked or "PASSIVE", "OMP_NUM_THREADS": "3", "MKL_NUM_THREADS": "3"}
+    assert dict(os.environ) == before
