@@ -100,4 +100,4 @@ def _cell(name: str, value: Any) -> str:
         return ""
     if name in METRICS:
         return f"{value:.{METRICS[name].digits}f}"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{round(value, 4):g}" if isinstance(value, float) else str(value)
