@@ -12,7 +12,6 @@ from PIL import Image
 from dqcodec.errors import DataError
 from dqcodec.training.data import SUFFIXES, Pictures
 
-FITS = ("scale", "crop")
 CACHE_BYTES = 1 << 29
 _LABELLED = re.compile(r"(\d+)_\d+$")
 
