@@ -28,7 +28,7 @@ class Outcome:
 def run(jobs: list[Job], work: Work, processes: int) -> Iterator[Outcome]:
     """The outcome of each job as it is done, by so many processes that share the cores. Raises WorkerError."""
     processes = min(processes, len(jobs))
-    if processes == 1:
+    if processes <= 1:
         yield from (_attempt(work, job) for job in jobs)
         return
     threads = max(1, workers.cores() // processes)

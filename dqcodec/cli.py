@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import click
 
@@ -73,6 +73,31 @@ class progress:
             self.bar.stop()
 
 
+def of_many_files(command: Callable) -> Callable:
+    """The options of commands that work on one file after another: `processes`, `force`, `skip`."""
+    for option in (
+        click.option("--skip-existing", "skip", is_flag=True,
+                     help="Leave out what has its output already: go on with an interrupted folder."),
+        click.option("--force", is_flag=True, help="Overwrite existing files."),
+        click.option("--jobs", "processes", type=click.IntRange(min=1), default=1, show_default=True,
+                     help="Files at a time, in processes that share the cores; each takes the memory of one."),
+    ):
+        command = option(command)
+    return command
+
+
+def planned(inputs: tuple[str, ...], output: str | None, wanted: Iterable[str], suffix: str, force: bool,
+            skip: bool) -> list[files.Job]:
+    """files.plan_jobs, less what is there already if that is to be left out."""
+    if force and skip:
+        raise click.UsageError("give only one of --force and --skip-existing")
+    jobs = files.plan_jobs(inputs, output, wanted, suffix)
+    left = [job for job in jobs if not files.is_there(job.target)] if skip else jobs
+    if len(left) < len(jobs):
+        say(f"dqcodec: {len(jobs) - len(left)} of {len(jobs)} files are there already")
+    return left
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="dqcodec")
 def cli() -> None:
@@ -96,15 +121,13 @@ def cli() -> None:
 @click.option("--model", default="default", show_default=True, help="Name or path of the model.")
 @click.option("--device", type=DEVICE, default="auto", show_default=True)
 @click.option("--keep-metadata", is_flag=True, help="Keep EXIF and XMP (a colour profile is always kept).")
-@click.option("--jobs", "processes", type=click.IntRange(min=1), default=1, show_default=True,
-              help="Files at a time, in processes that share the cores; each takes the memory of one.")
-@click.option("--force", is_flag=True, help="Overwrite existing files.")
+@of_many_files
 def compress(inputs, output, quality, bpp, size, scale, softness, detail, effort, model, device, keep_metadata,
-             processes, force) -> None:
+             processes, force, skip) -> None:
     """Compress images (files, folders, or - for standard input) to .dq files."""
     if sum(option is not None for option in (quality, bpp, size)) > 1:
         raise click.UsageError("give only one of --quality, --bpp and --size")
-    jobs = files.plan_jobs(inputs, output, files.IMAGE_SUFFIXES, ".dq")
+    jobs = planned(inputs, output, files.IMAGE_SUFFIXES, ".dq", force, skip)
     work = file_work.Compress(dict(bpp=bpp, size=size, quality=quality, scale=scale, softness=softness, detail=detail,
                                    effort=effort, model=model, device=device, keep_metadata=keep_metadata), force)
     warned = []
@@ -134,15 +157,14 @@ def compress(inputs, output, quality, bpp, size, scale, softness, detail, effort
 @click.option("--model", help="Name or path of the model. [default: found by the file's fingerprint]")
 @click.option("--device", type=DEVICE, default="auto", show_default=True)
 @click.option("--max-pixels", type=click.IntRange(min=1), default=2**28, show_default=True)
-@click.option("--jobs", "processes", type=click.IntRange(min=1), default=1, show_default=True,
-              help="Files at a time, in processes that share the cores; each takes the memory of one.")
-@click.option("--force", is_flag=True, help="Overwrite existing files.")
-def decompress(inputs, output, upto, partial, complete, realism, model, device, max_pixels, processes, force) -> None:
+@of_many_files
+def decompress(inputs, output, upto, partial, complete, realism, model, device, max_pixels, processes, force,
+               skip) -> None:
     """Decompress .dq files (files, folders, or - for standard input) to images."""
     if complete and not partial:
         raise click.UsageError("--complete is for damaged files: add --partial")
     invented = []
-    jobs = files.plan_jobs(inputs, output, (".dq",), ".png")
+    jobs = planned(inputs, output, (".dq",), ".png", force, skip)
     work = file_work.Decompress(dict(upto=upto, partial=partial, complete=complete, realism=realism, model=model,
                                      device=device, max_pixels=max_pixels), force)
     run_jobs(jobs, work, processes, invented.append)

@@ -104,9 +104,14 @@ def is_stream(target: str) -> bool:
         return False
 
 
+def is_there(target: str) -> bool:
+    """Whether a write would replace something."""
+    return os.path.lexists(target) and not is_stream(target)
+
+
 def check_target(target: str, force: bool) -> None:
     """Refuse an existing target before any work is done."""
-    if not force and os.path.lexists(target) and not is_stream(target):
+    if not force and is_there(target):
         raise DqError(f"{target}: exists already; add --force to overwrite it")
 
 

@@ -45,6 +45,22 @@ def test_a_folder_by_two_processes(tmp_path):
     assert Image.open(tmp_path / "back" / "0.png").size == (96, 64)
 
 
+def test_skipped_files_stay_and_the_rest_is_done(tmp_path):
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    out.mkdir()
+    for i in range(2):
+        Image.fromarray(synthetic(48, 64, i)).save(source / f"{i}.png")
+    (out / "0.dq").write_bytes(b"was there")
+    done = dq("compress", source, "-o", out, "--skip-existing")
+    assert (done.returncode, done.stderr.decode()) == (0, "dqcodec: 1 of 2 files are there already\n")
+    assert (out / "0.dq").read_bytes() == b"was there" and dq("info", out / "1.dq").returncode == 0
+    done = dq("compress", source, "-o", out, "--skip-existing", "--jobs", 2)
+    assert (done.returncode, done.stderr.decode()) == (0, "dqcodec: 2 of 2 files are there already\n")
+    done = dq("decompress", out / "1.dq", "-o", tmp_path / "1.png", "--skip-existing", "--force")
+    assert done.returncode == 2 and b"only one of --force and --skip-existing" in done.stderr
+
+
 def test_an_interrupt_ends_the_workers_and_leaves_no_half_file(tmp_path):
     (tmp_path / "in").mkdir()
     for i in range(6):
