@@ -73,7 +73,7 @@ def _file(source: str, output: str | None, options: _Options, force: bool) -> No
     suffix = _suffix(source, data)
     wanted = ".dq" if suffix == ".npz" else ".npz"
     (job,) = files.plan_jobs([source], output, (suffix,), wanted)
-    if job.target != files.STREAM and Path(job.target).suffix.lower() != wanted:
+    if not files.is_stream(job.target) and Path(job.target).suffix.lower() != wanted:
         raise click.UsageError(f"-o {job.target}: what comes from {source} is a {wanted} file")
     if suffix in (".dq", ".npz") and (options.quality or options.bpp):
         raise click.UsageError("--quality and --bpp are for images; a file of tokens has its rate")
