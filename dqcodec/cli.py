@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 
 import click
 
-from dqcodec import batch, file_work, files
+from dqcodec import batch, file_work, files, workers
 from dqcodec.errors import DqError
 from dqcodec.eval.commands import compare_command, eval_command
 from dqcodec.eval.gen_commands import eval_gen_command
@@ -222,7 +222,7 @@ def main() -> None:
     """Entry point."""
     # Before torch is loaded, which reads it then: threads that wait for others don't keep a core busy. On a quiet
     # machine that costs nothing, beside another program it is three times as fast (docs/experiments.md, section 6).
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault(workers.WAIT_POLICY, "PASSIVE")
     code = _run()
     for stream in (sys.stdout, sys.stderr):
         try:

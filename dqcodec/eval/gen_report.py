@@ -67,7 +67,7 @@ def _classes(found: dict, kernel: str, lpips: str) -> str:
              "–" if one["diversity"] is None else f"{one['diversity']['mean']:.3f}", f"{one['nearest_median']:.3f}"]
             for label, one in found.items()]
     return "**Classes**\n\n" + table(["class", "samples", "reference", f"{kernel} to its class",
-                                       f"{lpips} of pairs", "to the nearest, median"], rows)
+                                      f"{lpips} of pairs", "to the nearest, median"], rows)
 
 
 def _tokens(found: dict) -> list[str]:
