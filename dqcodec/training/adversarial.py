@@ -93,11 +93,11 @@ class Adversary(nn.Module):
             loss = -self.discriminator(fake).mean()
         finally:
             self.discriminator.requires_grad_(True)
-        metrics = {"generator": loss.item()}
+        metrics = {"generator": loss.detach()}
         if not self.config.adaptive:
             return self.config.weight * loss, metrics
         adaptive = self._adaptive_weight(reconstruction_loss, loss, last_layer)
-        return self.config.weight * adaptive * loss, metrics | {"adaptive_weight": adaptive.item()}
+        return self.config.weight * adaptive * loss, metrics | {"adaptive_weight": adaptive}
 
     def discriminator_loss(self, real: View, fake: View) -> tuple[Tensor, dict[str, float]]:
         """Hinge loss on views of real pictures and of the generator's, which are cut from its graph.
@@ -108,9 +108,9 @@ class Adversary(nn.Module):
         on_real, on_fake = self.discriminator(real), self.discriminator(cut)
         loss = 0.5 * (F.relu(1 - on_real).mean() + F.relu(1 + on_fake).mean())
         metrics = {
-            "discriminator": loss.item(),
-            "score_real": on_real.mean().item(),
-            "score_fake": on_fake.mean().item(),
+            "discriminator": loss.detach(),
+            "score_real": on_real.mean().detach(),
+            "score_fake": on_fake.mean().detach(),
         }
         return loss, metrics
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dqcodec.training.perceptual import Lengths
+from dqcodec.training.perceptual import Lengths, lengths
 
 
 class PatchDiscriminator(nn.Module):
@@ -60,6 +60,12 @@ class FeatureDiscriminator(nn.Module):
                           nn.Conv2d(width, width, 3, padding=1), nn.LeakyReLU(0.2),
                           nn.Conv2d(width, width, 3, padding=2, dilation=2), nn.LeakyReLU(0.2), nn.Conv2d(width, 1, 1))
             for b in blocks)
+        self._lengths = Lengths.apply
+
+    def fuse(self) -> None:
+        """Compile all heads together, to a few kernels between their convolutions."""
+        self._lengths = lengths
+        self.compile(dynamic=False)
 
     def forward(self, features: list[Tensor]) -> Tensor:
         """Features of five blocks (B, C, h, w) -> float32 logits (B, places of all blocks).
@@ -70,12 +76,11 @@ class FeatureDiscriminator(nn.Module):
         most = max(score.shape[1] for score in scores)
         return torch.cat([score.repeat(1, most // score.shape[1]) for score in scores], 1)
 
-    @staticmethod
-    def _score(f: Tensor, head: nn.Sequential) -> Tensor:
+    def _score(self, f: Tensor, head: nn.Sequential) -> Tensor:
         """Logits (B, h w) of features (B, C, h, w). Their length is divided out after the first convolution has
         made them few."""
         first, rest = head[0], head[1:]
-        h = F.conv2d(f, first.weight) * (f.shape[1] ** 0.5 / Lengths.apply(f))
+        h = F.conv2d(f, first.weight) * (f.shape[1] ** 0.5 / self._lengths(f))
         return rest(h + first.bias.view(-1, 1, 1)).float().flatten(1)
 
 

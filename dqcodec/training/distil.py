@@ -64,9 +64,9 @@ class Distilled(nn.Module):
         values = {f: torch.where(by_teacher, given[f], v) for f, v in own.items()}
         gap = sum(F.mse_loss(latents[f].float(), wanted[f].float()) for f in latents)
         router = F.mse_loss(guess, distortion)
-        metrics = {"latents": gap.item(), "router": router.item()}
+        metrics = {"latents": gap.detach(), "router": router.detach()}
         for s, (mine, its) in enumerate(zip(q.codes, codes.codes, strict=True)):
-            metrics[f"same_codes_{s}"] = (mine == its).float().mean().item()
+            metrics[f"same_codes_{s}"] = (mine == its).float().mean()
         return AutoencoderOutput(
             reconstruction=student.decoder(values, levels, origins),
             commitment_loss=student.quantizer.commitment(q, levels),

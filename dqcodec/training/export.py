@@ -113,10 +113,8 @@ def export_networks(run: Path, model: Path, output: Path, realism: float | None 
     merged = {k: v for k, v in old.items() if not k.startswith(trained)}
     merged |= {k: v for k, v in new.items() if k.startswith(trained)}
     dial = None
-    if not alone and realism is not None:
-        raise DataError(f"{run}: not a training of the decoder alone, which --realism is for")
     reshaped = any(k.startswith(DECODER) and (k not in old or old[k].shape != v.shape) for k, v in new.items())
-    if not alone and loaded.dial is not None and not reshaped:
+    if not alone and loaded.dial is not None and not reshaped and realism is None:
         config = replace(loaded.config, encoder_blocks=config.encoder_blocks)
         merged, dial = old | merged, _dial(loaded, tensors)
     if realism is not None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from torch import Tensor
+
 
 class Loop:
     """Base of a trainer, which brings config, step, elapsed, rank, log, batches, save, _one_step and _look.
 
-    config: steps, hours, log_every, look_every and checkpoint_every.
+    config: steps, hours, log_every, look_every and checkpoint_every. A row of _one_step may hold scalar tensors, which
+    are read only where it is logged: reading one waits for the GPU.
     """
 
     rank = 0
@@ -36,6 +39,7 @@ class Loop:
                 self.elapsed = self._agree(base + time.monotonic() - begin)
                 self.step += 1
                 if self.rank == 0 and self.step % c.log_every == 0:
+                    row = {k: v.item() if isinstance(v, Tensor) else v for k, v in row.items()}
                     row = {"step": self.step - 1, "hours": round(self.elapsed / 3600, 4), **row}
                     self.log.write(row)
                     report(row)

@@ -39,7 +39,7 @@ class Muon(torch.optim.Optimizer):
     one they are too small for a GPU.
     """
 
-    def __init__(self, parameters: Iterable[nn.Parameter] | Iterable[dict], lr: float, momentum: float = 0.95,
+    def __init__(self, parameters: Iterable[nn.Parameter] | Iterable[dict], lr: float | Tensor, momentum: float = 0.95,
                  weight_decay: float = 0.0):
         super().__init__(parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
@@ -51,13 +51,13 @@ class Muon(torch.optim.Optimizer):
             for p in group["params"]:
                 if p.grad is not None:
                     shapes.setdefault(p.shape, []).append(p)
-            for alike in shapes.values():
-                ahead = []
-                for p in alike:
-                    average = self.state[p].setdefault("momentum", torch.zeros_like(p))
-                    average.lerp_(p.grad, 1 - group["momentum"])
-                    ahead.append(p.grad.lerp(average, group["momentum"]).flatten(1))  # Nesterov's
-                size = _RMS * max(ahead[0].shape) ** 0.5
-                for p, update in zip(alike, orthogonal(torch.stack(ahead)), strict=True):
-                    p.mul_(1 - group["lr"] * group["weight_decay"])
-                    p.add_(update.reshape(p.shape), alpha=-group["lr"] * size)
+            for shape, alike in shapes.items():
+                gradients = [p.grad for p in alike]
+                averages = [self.state[p].setdefault("momentum", torch.zeros_like(p)) for p in alike]
+                torch._foreach_lerp_(averages, gradients, 1 - group["momentum"])
+                ahead = torch._foreach_lerp(gradients, averages, group["momentum"])  # Nesterov's
+                matrices = torch.stack(ahead).flatten(2)  # (N, rows, columns)
+                size = group["lr"] * (_RMS * max(matrices.shape[1:]) ** 0.5)
+                if group["weight_decay"]:
+                    torch._foreach_mul_(alike, 1 - group["lr"] * group["weight_decay"])
+                torch._foreach_sub_(alike, list((orthogonal(matrices).float() * size).view(-1, *shape)))

@@ -39,49 +39,60 @@ class Objective(nn.Module):
         rec = out.reconstruction.float()
         l1 = (rec - x).abs()
         reconstruction = c.l1 * l1.mean()
-        metrics = {"l1": l1.mean().item(), "mse": F.mse_loss(rec, x).item()}
+        metrics = {"l1": l1.mean().detach(), "mse": F.mse_loss(rec, x).detach()}
         rest = c.commitment * out.commitment_loss + out.auxiliary_loss
         region = F.avg_pool2d(l1.detach().mean(1, keepdim=True), REGION)[:, 0]  # (B, Hr, Wr)
-        rows, cols = slice(None), slice(None)
+        guess = out.predicted_distortion
+        if guess is not None:
+            guess = guess.gather(1, out.levels[:, None])[:, 0]  # (B, Hr, Wr)
         decoded = real = None
         if self.lpips is not None and c.lpips_vgg:
             side = min(c.lpips_crop, x.shape[2], x.shape[3])
-            rows, cols = _random_patch(region.shape[1], side), _random_patch(region.shape[2], side)
-            place = (slice(None), slice(None), _pixels(rows, x.shape[2]), _pixels(cols, x.shape[3]))
+            patch = Patch(x, side)
             with torch.no_grad():
-                real = self.lpips.features(x[place])
-            decoded = self.lpips.features(rec[place])
+                real = self.lpips.features(patch.pixels(x))
+            decoded = self.lpips.features(patch.pixels(rec))
             distance = self.lpips.distance(decoded, real)  # (B, side/16, side/16)
             reconstruction = reconstruction + c.lpips_vgg * distance.mean()
-            metrics["lpips_vgg"] = distance.mean().item()
-            region = region[:, rows, cols] + distance.detach()
-        if out.predicted_distortion is not None:
-            guess = out.predicted_distortion.gather(1, out.levels[:, None])[:, 0]
-            router = F.mse_loss(guess[:, rows, cols], region)
+            metrics["lpips_vgg"] = distance.mean().detach()
+            region = patch.regions(region) + distance.detach()
+            guess = None if guess is None else patch.regions(guess)
+        if guess is not None:
+            router = F.mse_loss(guess, region)
             rest = rest + c.router * router
-            metrics["router"] = router.item()
+            metrics["router"] = router.detach()
         pixels = x.shape[2] * x.shape[3]
         metrics |= {
-            "commitment": out.commitment_loss.item(),
-            "raw_bpp": out.bits.mean().item() / pixels,
+            "commitment": out.commitment_loss.detach(),
+            "raw_bpp": out.bits.mean() / pixels,
             **out.metrics,
         }
         return Losses(reconstruction, rest, metrics, decoded, real)
 
 
-def _random_patch(regions: int, side: int) -> slice:
-    count = side // REGION
-    start = int(torch.randint(regions - count + 1, ()))
-    return slice(start, start + count)
+class Patch:
+    """A random square of `side` pixels, a multiple of 16, at one place of all pictures x (B, C, H, W), and the regions
+    that it covers. The place is drawn on the device of x, so that no step waits for it.
 
-
-def _pixels(regions: slice, size: int) -> slice:
-    """Pixels of a run of regions, shifted at random by -4..3 within the image.
-
-    Without the shift VGG's pooling always meets the codec's grid in the same phase, and the decoder
-    learns a 4-pixel pattern that pleases it. A quarter of a region hardly blurs the router's targets.
+    The pixels are shifted at random by -4..3 within the image. Without the shift VGG's pooling always meets the codec's
+    grid in the same phase, and the decoder learns a 4-pixel pattern that pleases it. A quarter of a region hardly blurs
+    the router's targets.
     """
-    side = (regions.stop - regions.start) * REGION
-    start = regions.start * REGION + int(torch.randint(-4, 4, ()))
-    start = min(max(start, 0), size - side)
-    return slice(start, start + side)
+
+    def __init__(self, x: Tensor, side: int):
+        count = side // REGION
+        self._regions, self._pixels = [], []
+        for size in x.shape[2:]:
+            start = torch.randint(size // REGION - count + 1, (1,), device=x.device)
+            shift = torch.randint(-4, 4, (1,), device=x.device)
+            self._regions.append(start + torch.arange(count, device=x.device))
+            self._pixels.append((start * REGION + shift).clamp(0, size - side) + torch.arange(side, device=x.device))
+
+    def pixels(self, picture: Tensor) -> Tensor:
+        """The patch (B, C, side, side) of pictures (B, C, H, W)."""
+        patch = picture.index_select(2, self._pixels[0]).index_select(3, self._pixels[1])
+        return patch.contiguous(memory_format=torch.channels_last)
+
+    def regions(self, values: Tensor) -> Tensor:
+        """The patch's part (B, side/16, side/16) of a map (B, H/16, W/16)."""
+        return values.index_select(1, self._regions[0]).index_select(2, self._regions[1])

@@ -14,12 +14,13 @@ from dqcodec.training.muon import Muon
 class Optimiser:
     """AdamW of `parameters` (name, parameter); with config.muon Muon moves those whose name is `hidden`.
 
-    decays: names of the parameters with weight decay.
+    decays: names of the parameters with weight decay. captured: to be part of a CUDA graph (captured.py), where the
+    learning rate is a tensor that each step reads.
     """
 
     def __init__(self, parameters: Iterable[tuple[str, nn.Parameter]], config: OptimConfig,
                  hidden: Callable[[str], bool] = lambda name: False,
-                 decays: Callable[[str], bool] = lambda name: True):
+                 decays: Callable[[str], bool] = lambda name: True, captured: bool = False):
         groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
         for name, p in parameters:
             groups.setdefault((config.muon and hidden(name), decays(name)), []).append(p)
@@ -27,16 +28,20 @@ class Optimiser:
         for muon in (False, True):
             found = [{"params": ps, "weight_decay": config.weight_decay if decayed else 0.0}
                      for (of_muon, decayed), ps in groups.items() if of_muon == muon]
+            lr = torch.tensor(config.lr, device=found[0]["params"][0].device) if found and captured else config.lr
             if found and muon:
-                self.parts.append(Muon(found, config.lr))
+                self.parts.append(Muon(found, lr))
             elif found:
-                self.parts.append(torch.optim.AdamW(found, config.lr, betas=config.betas, fused=True))
+                self.parts.append(torch.optim.AdamW(found, lr, betas=config.betas, fused=True, capturable=captured))
 
     def set_rate(self, rate: float) -> None:
         """The learning rate of the steps to come."""
         for part in self.parts:
             for group in part.param_groups:
-                group["lr"] = rate
+                if isinstance(group["lr"], torch.Tensor):
+                    group["lr"].fill_(rate)
+                else:
+                    group["lr"] = rate
 
     def zero_grad(self) -> None:
         """Forget all gradients."""

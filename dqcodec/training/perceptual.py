@@ -55,6 +55,13 @@ class LpipsVgg(nn.Module):
         self.register_buffer("shift", torch.tensor([-0.030, -0.088, -0.188]).view(1, 3, 1, 1))
         self.register_buffer("scale", torch.tensor([0.458, 0.448, 0.450]).view(1, 3, 1, 1))
         self.requires_grad_(False)
+        self._gap = UnitGap.apply
+
+    def fuse(self) -> None:
+        """Compile features and distances, each to a few kernels."""
+        self._gap = unit_gap
+        self.features = torch.compile(self.features, dynamic=False)
+        self.distance = torch.compile(self.distance, dynamic=False)
 
     def features(self, x: Tensor) -> list[Tensor]:
         """Activations (B, C, H/2**i, W/2**i) after block i = 0..4 of x (B, 3, H, W) in [-1, 1]."""
@@ -73,7 +80,7 @@ class LpipsVgg(nn.Module):
         grid = (a[0].shape[2] // 16, a[0].shape[3] // 16)
         total = 0
         for i, (fa, fb) in enumerate(zip(a, b, strict=True)):
-            gap = UnitGap.apply(fa, fb, getattr(self, f"linear{i}"))  # (B, h, w)
+            gap = self._gap(fa, fb, getattr(self, f"linear{i}"))  # (B, h, w)
             total = total + F.adaptive_avg_pool2d(gap[:, None], grid)[:, 0]
         return total
 
@@ -81,6 +88,18 @@ class LpipsVgg(nn.Module):
         with torch.no_grad():
             reference = self.features(b)
         return self.distance(self.features(a), reference)
+
+
+def unit_gap(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
+    """UnitGap as an expression, for a compiler to fuse: by itself it keeps much in memory."""
+    with torch.autocast(a.device.type, enabled=False):
+        a, b = (f.float() / lengths(f) for f in (a, b.detach()))
+        return ((a - b).square() * weight[:, None, None]).sum(1)
+
+
+def lengths(f: Tensor) -> Tensor:
+    """Lengths as an expression, for a compiler to fuse."""
+    return torch.linalg.vector_norm(f.float(), dim=1, keepdim=True) + 1e-10
 
 
 class UnitGap(torch.autograd.Function):
@@ -132,7 +151,7 @@ class Lengths(torch.autograd.Function):
         scale = grad.reshape(-1, 1).float() / lengths  # (P, 1)
         out = torch.empty_like(rows)
         for part in _parts(rows):
-            out[part] = rows[part].float().mul_(scale[part])
+            out[part] = rows[part].float() * scale[part]
         return _picture(out, f)
 
 

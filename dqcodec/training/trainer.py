@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dqcodec.errors import ConfigError, DataError
 from dqcodec.models.precision import autocast
 from dqcodec.training import checkpoint, parallel
 from dqcodec.training.adversarial import Adversary
+from dqcodec.training.captured import WARM, CapturedStep
 from dqcodec.training.config import TrainConfig
 from dqcodec.training.data import Batches, Pictures
 from dqcodec.training.distil import Distilled, load_teacher
@@ -76,7 +77,8 @@ class Trainer(Loop):
             raise DataError(f"{folders.out}: already holds a run; add --resume to go on, or choose another --out")
         self.model = build_model(config).to(self.device, memory_format=torch.channels_last)
         if init is not None and not resume:
-            state = checkpoint.initial_weights(init, self.device, real=config.train_only == ("decoder",))
+            real = config.adversarial is not None or config.train_only == ("decoder",)
+            state = checkpoint.initial_weights(init, self.device, real)
             # Networks may get noise and residual blocks that they did not have; new blocks start as identity.
             new = ("decoder.noise.", "decoder.stages.", "encoder.stages.")
             fresh = {k: v for k, v in self.model.state_dict().items() if k.startswith(new)}
@@ -94,17 +96,21 @@ class Trainer(Loop):
             lpips = LpipsVgg(folders.metric_weights).to(self.device, memory_format=torch.channels_last)
         self.objective = Objective(config.loss, lpips)
         learning = [(n, p) for n, p in self.model.named_parameters() if p.requires_grad]
-        self.optimiser = Optimiser(learning, config.optim, _is_hidden)
+        # A codebook that learns asks on its way which codes are dead, which no graph can.
+        frozen = bool(config.train_only) and "quantizer" not in config.train_only
+        self._captured = config.compile and frozen and self.device.type == "cuda" and self.world == 1
+        self.optimiser = Optimiser(learning, config.optim, _is_hidden, captured=self._captured)
         self.adversary = self.critic = None
         if config.adversarial is not None:
             self.adversary = Adversary(config.adversarial).to(self.device)
             parallel.same_start(self.adversary)
-            self.critic = Optimiser(self.adversary.named_parameters(), config.optim)
+            self.critic = Optimiser(self.adversary.named_parameters(), config.optim, captured=self._captured)
         self._critic_rate = config.adversarial.rate if config.adversarial is not None else 0.0
         self.average = WeightAverage(self.model, config.optim.ema_decay)
         self.step, self.elapsed = 0, 0.0
         if resume:
             self._restore(checkpoint.load(folders.out, self.device))
+        self._marked = self.step, time.monotonic()
         pictures = Pictures(list(folders.data))
         if self.device.type == "cuda":
             torch.backends.cudnn.benchmark = True  # all batches are of one shape
@@ -115,7 +121,22 @@ class Trainer(Loop):
         if self.rank == 0:
             self.log = CsvLog(folders.out / "log.csv", self.step if resume else None)
             self.valid_log = CsvLog(folders.out / "valid.csv", self.step + 1 if resume else None)
-        self.forward = torch.compile(forward) if config.compile else forward
+        self.forward, self._work = forward, self._learn
+        if config.compile:
+            self._compile()
+        if self._captured:
+            asked = config.adversarial  # what a step does changes until both have begun
+            begun = max(asked.start_step, asked.push_step) - self.step if asked is not None else 0
+            self._work = CapturedStep(self._learn, max(begun, 0) + WARM)
+
+    def _compile(self) -> None:
+        """Fuse what lies between convolutions in the networks that take the time: memory bounds them on a GPU."""
+        networks = [self.model] + [self.forward.teacher] * (self.config.distil is not None)
+        for part in [part for m in networks for name, part in m.named_children() if name in ("encoder", "decoder")]:
+            part.compile(dynamic=False)
+        for whole in (self.objective.lpips, self.adversary and self.adversary.discriminator):
+            if hasattr(whole, "fuse"):
+                whole.fuse()
 
     def _freeze(self) -> None:
         names = self.config.train_only
@@ -156,7 +177,6 @@ class Trainer(Loop):
         return parallel.agree(seconds, self.device)
 
     def _one_step(self) -> dict:
-        start = time.monotonic()
         # A seed of its own for each step and rank: resuming repeats nothing and skips nothing.
         torch.manual_seed(self.config.seed * 1_000_003 + self.step * 64 + self.rank)
         rate = learning_rate(self.config.optim, self.step, self.progress)
@@ -165,6 +185,20 @@ class Trainer(Loop):
             self.critic.set_rate(self._critic_rate * rate)
         x = self.batches(self.step).to(self.device, memory_format=torch.channels_last)
         self._train_mode()
+        metrics = self._work(x)
+        self.average.update(self.model)
+        return {"img_s": self._speed(), "lr": rate, **metrics}
+
+    def _speed(self) -> float:
+        """Images a second since the last row of the log. Work is queued, so that one step's time says nothing."""
+        done, now = self.step + 1, time.monotonic()
+        images = self.config.data.batch * self.world * (done - self._marked[0]) / max(1e-9, now - self._marked[1])
+        if done % self.config.log_every == 0:
+            self._marked = done, now
+        return round(images, 2)
+
+    def _learn(self, x: Tensor) -> dict[str, Tensor | float]:
+        """One step of all networks on the batch x; returns figures for the log."""
         with autocast(self.device):
             out = self.forward(x, step=self.step)
             losses = self.objective(x if out.target is None else out.target, out)
@@ -181,7 +215,6 @@ class Trainer(Loop):
         self.optimiser.zero_grad()
         loss.backward()
         metrics["grad_norm"] = self._update(self.optimiser, self.model.parameters())
-        self.average.update(self.model)
         if game:
             with autocast(self.device):
                 critic_loss, more = self.adversary.discriminator_loss(real, fake)
@@ -189,8 +222,7 @@ class Trainer(Loop):
             critic_loss.backward()
             self._update(self.critic, self.adversary.parameters())
             metrics |= more
-        images = self.config.data.batch * self.world / max(1e-9, time.monotonic() - start)
-        return {"img_s": round(images, 2), "lr": rate, "loss": loss.item(), **metrics}
+        return {"loss": loss.detach()} | metrics
 
     def _train_mode(self) -> None:
         self.model.train()
@@ -198,20 +230,24 @@ class Trainer(Loop):
             if name not in self.config.train_only:
                 getattr(self.model, name).eval()
 
-    def _update(self, optimiser: Optimiser, parameters) -> float:
+    def _update(self, optimiser: Optimiser, parameters) -> Tensor:
         parameters = [p for p in parameters if p.requires_grad]
         parallel.average_gradients(parameters)
         norm = nn.utils.clip_grad_norm_(parameters, self.config.optim.grad_clip)
-        if torch.isfinite(norm):  # one bad batch must not poison the weights
-            optimiser.step()
-        return float(norm)
+        for p in parameters:  # one bad batch must not poison the weights; to ask whether it is bad would be to wait
+            if p.grad is not None:
+                p.grad.nan_to_num_(0.0, 0.0, 0.0)
+        optimiser.step()
+        return norm
 
     @torch.no_grad()
     def _look(self) -> None:
         """Validation figures and a picture, both from the averaged weights."""
         if self.rank or not hasattr(self.model, "reconstruct"):
             return
-        with _borrowed(self.model, self.average.state):
+        # Other shapes than in training: compiled anew they would take longer than they do as they are.
+        eager = torch.compiler.set_stance("force_eager") if self.config.compile else nullcontext()
+        with _borrowed(self.model, self.average.state), eager:
             x = self.crops if self.crops is not None else self.batches(self.step)
             if self.crops is not None:
                 figures = validate(self.model, self.crops, self.objective.lpips, self.device)
