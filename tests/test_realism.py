@@ -74,8 +74,23 @@ def test_networks_trained_around_the_codebooks_replace_the_models_own(tmp_path, 
     before = load(model)
     for k, v in before.at(1.0).vae.state_dict().items():
         assert torch.allclose(end[k] - new[k], v - before.plain.vae.state_dict()[k], atol=1e-6)
-    with pytest.raises(DataError, match="decoder alone"):
-        export_networks(run, Path(model), output, realism=0.5)
+
+
+def test_a_run_of_all_networks_brings_its_encoder_and_becomes_the_other_end(tmp_path, model):
+    plain = load(str(tmp_path / "plain.safetensors"))
+    state = {k: v.clone() for k, v in plain.vae.state_dict().items()}
+    for name in ("encoder.", "router.", "decoder."):
+        state[next(k for k in state if k.startswith(name))] += 0.5
+    run, output = tmp_path / "all", tmp_path / "all.safetensors"
+    config = {"mode": "codec", "model": SMALL.to_dict(), "train_only": ("encoder", "router", "decoder")}
+    checkpoint.save(run, {"config": config, "ema": state, "step": 9, "elapsed": 1})
+    assert export_networks(run, tmp_path / "plain.safetensors", output, realism=0.5) == plain.fingerprint
+    new = load(str(output))
+    assert new.dial.default == 0.5
+    for ends, decoder in ((new.plain, plain.vae.state_dict()), (new.at(1.0), state)):
+        for k, v in ends.vae.state_dict().items():
+            wanted = decoder[k] if k.startswith(DECODER) else state[k]
+            assert (v - wanted).abs().max() <= wanted.abs().max() / 20, k
 
 
 @pytest.mark.parametrize("how", ["retired", "shared"])

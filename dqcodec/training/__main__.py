@@ -43,7 +43,7 @@ def _detail(args: argparse.Namespace) -> Loop:
 
 
 def _soft(args: argparse.Namespace) -> Loop:
-    folders = SoftFolders(args.soften, tuple(args.data), args.out, args.valid, args.metric_weights)
+    folders = SoftFolders(args.soften, tuple(args.data), args.out, args.valid, args.metric_weights, args.init)
     return SoftTrainer(soft_config.load(args.config), folders, args.device, args.resume)
 
 
@@ -55,7 +55,9 @@ def main() -> int:
     parser.add_argument("--valid", type=Path)
     parser.add_argument("--metric-weights", type=Path)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--init", type=Path, help="checkpoint (averaged weights) or .safetensors model to start from")
+    parser.add_argument("--init", type=Path,
+                        help="checkpoint (averaged weights) or .safetensors model to start from; with --soften a file "
+                        "of softness")
     parser.add_argument("--teacher", type=Path, help="model file to learn from, for a config with a section distil")
     parser.add_argument("--vae", type=Path,
                         help="frozen DQ-VAE (model file; for mode: paper checkpoint.pt): train a prior on its tokens")

@@ -80,13 +80,14 @@ def book(network, models, data, output, codes, crops) -> None:
 @train_group.command("soft")
 @click.option("--config", default="soft", show_default=True, help="YAML or JSON file, or a packaged config.")
 @click.option("--model", required=True, type=PATH, help="Model file whose decoder to adapt.")
+@click.option("--init", type=PATH, help="File of the softness of an earlier state of that decoder, to go on from.")
 @_of_a_run
-def soft(config, model, data, out, valid, metric_weights, device, resume) -> None:
+def soft(config, model, init, data, out, valid, metric_weights, device, resume) -> None:
     """Train what a model's decoder lacks for pictures that are soft at their size."""
     from dqcodec.training.soft_config import load
     from dqcodec.training.soft_trainer import SoftFolders, SoftTrainer
 
-    folders = SoftFolders(model, tuple(data), out, valid, metric_weights)
+    folders = SoftFolders(model, tuple(data), out, valid, metric_weights, init)
     _train(SoftTrainer(load(config), folders, device, resume), "img_s", "img/s", ("loss", "l1", "lpips_vgg"))
 
 

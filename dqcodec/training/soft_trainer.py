@@ -19,6 +19,7 @@ from dqcodec.models.softness import Softness, amount_of
 from dqcodec.training.picture_trainer import PictureTrainer
 from dqcodec.training.soft_config import SoftTrainConfig
 from dqcodec.training.soft_views import soft_view
+from dqcodec.weights import soft_file
 from dqcodec.weights.model_file import Model
 
 VALID_ENLARGEMENT = 1.5
@@ -26,14 +27,15 @@ VALID_ENLARGEMENT = 1.5
 
 @dataclass(frozen=True)
 class SoftFolders:
-    """Where a run reads and writes. model: model file whose decoder of the least distortion is adapted; valid may be
-    None."""
+    """Where a run reads and writes. model: model file whose decoder of the least distortion is adapted; init: file of
+    the softness of an earlier state of that decoder, to go on from; valid may be None."""
 
     model: Path
     data: tuple[Path, ...]
     out: Path
     valid: Path | None = None
     metric_weights: Path | None = None
+    init: Path | None = None
 
 
 def plain_vae(path: Path) -> DQVAE:
@@ -52,7 +54,10 @@ class SoftTrainer(PictureTrainer):
     def __init__(self, config: SoftTrainConfig, folders: SoftFolders, device: str = "cpu", resume: bool = False):
         super().__init__(config, folders, device, resume)
         self.vae = plain_vae(folders.model).to(self.device, memory_format=torch.channels_last)
-        self._begin(Softness(self.vae.decoder, config.rank).to(self.device), config.rank, resume)
+        softness = Softness(self.vae.decoder, config.rank)
+        if folders.init is not None and not resume:
+            softness = soft_file.read_for_any(folders.init, self.vae)
+        self._begin(softness.to(self.device), softness.rank, resume)
 
     def _decode(self, x: Tensor) -> tuple[Tensor, Tensor, dict[str, float]]:
         least, most = self.config.enlargements

@@ -131,7 +131,7 @@ class Trainer(Loop):
 
     def _compile(self) -> None:
         """Fuse what lies between convolutions in the networks that take the time: memory bounds them on a GPU."""
-        networks = [self.model] + [self.forward.teacher] * (self.config.distil is not None)
+        networks = [self.model] if self.config.distil is None else [self.model, self.forward.teacher]
         for part in [part for m in networks for name, part in m.named_children() if name in ("encoder", "decoder")]:
             part.compile(dynamic=False)
         for whole in (self.objective.lpips, self.adversary and self.adversary.discriminator):

@@ -44,10 +44,16 @@ def write(path: Path, vae: DQVAE, softness: Softness, notes: dict[str, str]) -> 
 def read(path: Path, vae: DQVAE) -> Softness:
     """Read the file of the softness of `vae`, its dial at the least distortion. Raises UnknownModelError if the file is
     broken or of another decoder."""
-    header = registry.read_header(path)
-    if header.get("decoder") != decoder_mark(vae):
+    if registry.read_header(path).get("decoder") != decoder_mark(vae):
         raise UnknownModelError(f"{path}: made for another decoder than that of the model beside it; train and export "
                                 "it again, or remove it")
+    return read_for_any(path, vae).eval().requires_grad_(False)
+
+
+def read_for_any(path: Path, vae: DQVAE) -> Softness:
+    """Read a file of softness for `vae`, whose decoder need only be of the shape of that which it was made for. Raises
+    UnknownModelError if the file is broken or of another shape."""
+    header = registry.read_header(path)
     try:
         tensors = read_stored(path)
         state = {k: v for k, v in tensors.items() if not k.startswith(EIGHT_BITS)} | unpacked(tensors, EIGHT_BITS)
@@ -58,4 +64,4 @@ def read(path: Path, vae: DQVAE) -> Softness:
         raise
     except Exception as error:
         raise UnknownModelError(f"{path}: broken file ({str(error).splitlines()[0]})") from error
-    return softness.eval().requires_grad_(False)
+    return softness

@@ -3,7 +3,7 @@ import torch
 
 from dqcodec.errors import DataError
 from dqcodec.training import perceptual
-from dqcodec.training.perceptual import Lengths, LpipsVgg, UnitGap
+from dqcodec.training.perceptual import Lengths, LpipsVgg, UnitGap, lengths, unit_gap
 from tests.conftest import synthetic
 
 
@@ -63,3 +63,19 @@ def test_lengths_and_their_gradient(cached, monkeypatch):
     (found * pull).sum().backward()
     (expected * pull).sum().backward()
     assert torch.allclose(found, expected, atol=1e-6) and torch.allclose(ours.grad, plain.grad, atol=1e-6)
+    assert torch.equal(ours, plain)  # what others of the step read too
+
+
+def test_expressions_for_a_compiler_say_the_same():
+    weight = torch.rand(24, generator=torch.Generator().manual_seed(2))
+    pull = torch.rand(2, 6, 5, generator=torch.Generator().manual_seed(3))
+    b = _features(torch.float32, 1).detach()
+    for own, expression in ((lambda f: UnitGap.apply(f, b, weight), lambda f: unit_gap(f, b, weight)),
+                            (Lengths.apply, lengths)):
+        ours, plain = _features(torch.float32, 0), _features(torch.float32, 0)
+        found, expected = own(ours), expression(plain)
+        assert torch.allclose(found, expected, atol=1e-6)
+        for value in (found, expected):
+            (value.squeeze(1) * pull).sum().backward()
+        seen = ours.detach().norm(dim=1, keepdim=True) > 0
+        assert torch.allclose(ours.grad * seen, plain.grad * seen, atol=1e-5)

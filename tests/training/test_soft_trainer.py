@@ -78,6 +78,21 @@ def test_a_run_becomes_a_file_beside_its_model(folders):
     assert any(not torch.equal(value, moved[name]) for name, value in model.vae.decoder.state_dict().items())
 
 
+def test_a_run_goes_on_from_the_file_of_an_earlier_decoder(folders, tmp_path):
+    run(from_dict(CONFIG), folders)
+    path, _ = export_softness(folders.out, folders.model, list(folders.data), 8)
+    earlier = path.rename(tmp_path / "earlier.safetensors.xz")
+    torch.manual_seed(1)
+    model_file.write(folders.model, SMALL, DQVAE(SMALL).state_dict(), TABLES, {})
+    trainer = SoftTrainer(from_dict(CONFIG), replace(folders, out=tmp_path / "on", init=earlier))
+    kept = soft_file.read_for_any(earlier, trainer.vae).state_dict()
+    assert all(torch.equal(value, kept[name]) for name, value in trainer.model.state_dict().items())
+    assert any(value.abs().max() > 0 for name, value in kept.items() if name.endswith("/b"))
+    trainer.run()
+    path, _ = export_softness(tmp_path / "on", folders.model, list(folders.data), 8)
+    assert load(str(folders.model)).softness is not None and path.exists()
+
+
 def test_a_model_that_decodes_only_is_named(folders):
     old = folders.model.with_name("old.safetensors")
     slim.retire(folders.model, old, None, 7)

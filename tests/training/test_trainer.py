@@ -1,6 +1,7 @@
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -50,6 +51,39 @@ def test_a_stopped_and_resumed_run_ends_exactly_like_an_uninterrupted_one(folder
             assert torch.equal(value, resumed[part][name]), name
     logs = [(f / "log.csv").read_text().splitlines() for f in (folders.out, broken.out)]
     assert len(logs[0]) == len(logs[1]) == 9  # header and 8 steps, none twice
+
+
+def test_a_bad_batch_does_not_poison_the_weights(folders):
+    trainer = Trainer(from_dict(CONFIG | {"train_only": ["encoder", "router", "decoder"]}), folders)
+    good = trainer.batches
+    trainer.batches = lambda step: good(step) * (float("nan") if step == 2 else 1)
+    trainer.batches.close = good.close
+    rows = []
+    trainer.run(rows.append)
+    assert [np.isfinite(row["loss"]) for row in rows] == [step != 2 for step in range(8)]
+    assert all(torch.isfinite(v).all() for v in trainer.model.state_dict().values())
+
+
+def test_a_compiled_run_learns_the_same(folders, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))  # no compiler is needed for it
+    ends = []
+    for name, compiled in (("plain", False), ("compiled", True)):
+        config = from_dict(CONFIG | {"steps": 3, "look_every": 2, "compile": compiled})
+        ends.append(run(config, replace(folders, out=tmp_path / name))["model"])
+    assert all(torch.allclose(v, ends[1][k], atol=1e-4) for k, v in ends[0].items())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+def test_a_captured_step_does_what_its_kernels_do_one_by_one(folders, tmp_path, monkeypatch):
+    config = CONFIG | {"steps": 12, "compile": True, "train_only": ["encoder", "router", "decoder"], "log_every": 1}
+    ends = []
+    for name, one_by_one in (("captured", False), ("eager", True)):
+        if one_by_one:
+            monkeypatch.setattr("dqcodec.training.trainer.CapturedStep", lambda step, warm: step)
+        trainer = Trainer(from_dict(config), replace(folders, out=tmp_path / name), device="cuda")
+        trainer.run()
+        ends.append(trainer.model.state_dict())
+    assert all(torch.allclose(v, ends[1][k], atol=1e-3) for k, v in ends[0].items())
 
 
 def test_a_finished_run_is_not_started_over(folders):
