@@ -97,6 +97,7 @@ def flop(state: dict) -> float:
     kmac = kmac_per_pixel(DQVAE(CodecConfig.from_dict(config["model"])))
     patch = (config["loss"]["lpips_crop"] / data["crop"]) ** 2
     networks = sum(kmac[part] * (3 if part in trained else 1) for part in ("encoder", "decoder"))
+    networks += kmac["encoder"] * bool(config.get("distil"))  # the teacher's, of the same shape
     return 2e3 * (networks + 3 * VGG_KMAC * patch) * data["crop"] ** 2 * data["batch"] * state["step"]
 
 
@@ -108,15 +109,25 @@ def stage(run: Path) -> dict:
             "muon": state["config"]["optim"].get("muon", False), "frozen": bool(state["config"]["train_only"]),
             "hours": round(state["elapsed"] / 3600, 3), "bypass": state["config"]["model"].get("bypass", 0),
             "l1": sum(float(r["l1"]) for r in last) / len(last),
-            "lpips_vgg": sum(float(r["lpips_vgg"]) for r in last) / len(last),
-            "valid": [{k: round(float(v), 4) for k, v in r.items()} for r in read_rows(run / "valid.csv")]}
+            "lpips_vgg": sum(float(r["lpips_vgg"]) for r in last) / len(last), **company(state["config"]),
+            "valid": valid_rows(run)}
+
+
+def company(config: dict) -> dict:
+    """What a stage of all networks learned beside: the weight of an adversary, the share of a teacher's tokens."""
+    found = {"weight": config["adversarial"]["weight"]} if config.get("adversarial") else {}
+    return found | ({"teacher_tokens": config["distil"]["tokens"]} if config.get("distil") else {})
+
+
+def valid_rows(run: Path) -> list[dict[str, float]]:
+    """Validation figures of a run."""
+    return [{k: round(float(v), 4) for k, v in r.items()} for r in read_rows(run / "valid.csv")]
 
 
 def prior_stage(run: Path) -> dict:
     """What stays on record of a prior's run."""
     state = checkpoint.load(run)
-    config = state["config"]
-    valid = [{k: round(float(v), 4) for k, v in r.items()} for r in read_rows(run / "valid.csv")]
+    config, valid = state["config"], valid_rows(run)
     return {"name": run.name, "vae": state["vae"], "steps": state["step"], "processes": state.get("processes", 1),
             "hours": round(state["elapsed"] / 3600, 3), "symbols": config["symbols"], "mirror": config["mirror"],
             "scales": list(config.get("scales", (1.0,))), "valid": valid,
@@ -126,6 +137,19 @@ def prior_stage(run: Path) -> dict:
 def where(s: dict) -> str:
     """The machine of a stage in words, if it is not the usual one."""
     return f", on {s['machine']}" if "machine" in s else ""
+
+
+def stage_line(s: dict) -> str:
+    """One stage of the DQ-VAE in words."""
+    more = ["codebooks frozen"] if s.get("frozen") else []
+    more += ["by Muon"] if s.get("muon") else []
+    if "weight" in s:
+        more.append(f"with {s['weight']:g} x an adversary, its decoder the other end of the dial")
+    if "teacher_tokens" in s:
+        more.append(f"{s['teacher_tokens']:.0%} of pictures by tokens of the stage before")
+    return (f"  - {s['name']}: {s['steps']} steps of {s['batch']} crops of {s['crop']} px, {s['hours']:.2f} hours, "
+            f"bypass {s['bypass']}{''.join(f', {m}' for m in more)}{where(s)}"
+            + (f", on {s['pictures']:,} of the pictures" if "pictures" in s else ""))
 
 
 def prior_line(s: dict) -> str:
@@ -140,21 +164,24 @@ def prior_line(s: dict) -> str:
 def decoder_stage(run: Path) -> dict:
     """What stays on record of a training of the decoder alone."""
     state = checkpoint.load(run)
-    config = state["config"]
-    return {"flop": flop(state), "name": run.name, "steps": state["step"], "batch": config["data"]["batch"],
-            "crop": config["data"]["crop"], "hours": round(state["elapsed"] / 3600, 3),
-            "adversary": config["adversarial"]["kind"], "weight": config["adversarial"]["weight"],
-            "noise": config["model"]["noise_factors"],
-            "muon": config["optim"].get("muon", False)}
+    config, adversary = state["config"], state["config"].get("adversarial")
+    found = {"flop": flop(state), "name": run.name, "steps": state["step"], "batch": config["data"]["batch"],
+             "crop": config["data"]["crop"], "hours": round(state["elapsed"] / 3600, 3),
+             "noise": config["model"]["noise_factors"], "muon": config["optim"].get("muon", False)}
+    if adversary:
+        return found | {"adversary": adversary["kind"], "weight": adversary["weight"]}
+    return found | {"valid": valid_rows(run)}
 
 
 def decoder_lines(stages: list[dict]) -> str:
     sees = {"features": "the features of LPIPS-VGG", "patch": "patches"}
     return "".join(
-        f"- Other end of the dial ({s['name']}): the decoder alone on frozen tokens, {s['steps']} steps of "
-        f"{s['batch']} crops of {s['crop']} px{' by Muon' if s.get('muon') else ''}, {s['hours']:.2f} hours{where(s)}, "
-        f"the same loss and {s['weight']:g} x the hinge loss of a discriminator on {sees[s['adversary']]}; noise at "
-        f"f{', f'.join(map(str, s['noise']))}.\n"
+        f"- {'Other' if 'adversary' in s else 'Plain'} end of the dial ({s['name']}): the decoder alone on frozen "
+        f"tokens, {s['steps']} steps of {s['batch']} crops of {s['crop']} px{' by Muon' if s.get('muon') else ''}, "
+        f"{s['hours']:.2f} hours{where(s)}, "
+        + (f"the same loss and {s['weight']:g} x the hinge loss of a discriminator on {sees[s['adversary']]}"
+           if "adversary" in s else "the same loss without an adversary")
+        + f"; noise at f{', f'.join(map(str, s['noise']))}.\n"
         for s in stages)
 
 
@@ -182,10 +209,6 @@ def card(results: dict, record: dict) -> str:
     model = load()
     facts = json.loads(PRIOR_FACTS.read_text())
     shape = model.prior.config
-    lines = [f"  - {s['name']}: {s['steps']} steps of {s['batch']} crops of {s['crop']} px, {s['hours']:.2f} hours, "
-             f"bypass {s['bypass']}{', codebooks frozen' if s.get('frozen') else ''}"
-             f"{', by Muon' if s.get('muon') else ''}{where(s)}"
-             f"{', on {:,} of the pictures'.format(s['pictures']) if 'pictures' in s else ''}" for s in stages]
     last = "" if "l1" not in stages[-1] else (
         f" Last training figures: L1 {stages[-1]['l1']:.4f}, LPIPS-VGG {stages[-1]['lpips_vgg']:.4f}.")
     saved = ", ".join(f"{100 * r['saved']:.1f} % at {r['bpp']} bpp" for r in facts["rates"])
@@ -196,7 +219,7 @@ def card(results: dict, record: dict) -> str:
         fingerprint=model.fingerprint.hex(), factors=list(model.config.factors), k=model.config.codebook_size,
         dim=model.config.code_dim, parameters=sum(p.numel() for p in model.vae.parameters()) / 1e6,
         megabytes=(ROOT / "dqcodec" / "weights" / "default.safetensors").stat().st_size / 1e6,
-        stages="\n".join(lines), last=last,
+        stages="\n".join(map(stage_line, stages)), last=last,
         flop=sum(s["flop"] for s in (*stages, *decoders)),
         decoders=decoder_lines(decoders) if model.dial else "- No adversarial phase.\n",
         realism=realism_section(json.loads(REALISM_FACTS.read_text()), model.dial.default) if model.dial else "",
@@ -206,7 +229,8 @@ def card(results: dict, record: dict) -> str:
         shape=f"{shape.position_layers} + {shape.content_layers} layers of {shape.dim}, {shape.heads} heads, "
               f"tiles of {shape.tile}x{shape.tile} regions, {'/'.join(map(str, shape.groups))} groups",
         prior_kodak=f"- Bytes saved on Kodak at the same tokens against the tables (benchmarks/prior.py): {saved}.\n",
-        prior_bits="\n".join(bits), valid=valid_table(stages), kodak=kodak_table(results),
+        prior_bits="\n".join(bits), kodak=kodak_table(results),
+        valid=valid_table([*stages, *(s for s in decoders if "valid" in s)]),
         result_commit=f"`dqcodec eval kodak` at {results['about']['commit']}",
     )
 

@@ -123,7 +123,7 @@ def test_adapting_makes_a_soft_picture_look_better(photo, shared, metric):
     score = Scorer(metric, shared / "data" / "metrics")
     adapted, plain = (score(np.asarray(large), np.asarray(codec.decompress(data)))
                       for data in (codec.compress(large, bpp=0.2, scale=1, softness=amount) for amount in (1.0, 0.0)))
-    assert adapted < 0.95 * plain
+    assert adapted < 0.97 * plain
 
 
 @pytest.mark.parametrize("path", sorted((Path(registry.__file__).parent / "soft").glob("*.xz")), ids=lambda p: p.name)
