@@ -35,9 +35,9 @@ CARD = """# Model card: softness of `{model}`
 - For the decoder {decoder}{dial}; {kilobytes:.0f} kB: additions of rank {rank} to the kernels in 8 bits, to all else in
   half precision; {weights} weights that tell how soft a picture is.
 - What the decoder lacks for pictures that are soft at their size (dqcodec/models/softness.py; docs/architecture.md).
-- Trained by `dqcodec train soft`, from nothing added or from what the decoder's state before had (docs/training.md), the model
-  frozen and its decoder that of least distortion, {steps} steps, {hours} h on the CPU beside other jobs; L1 + LPIPS-VGG on crops
-  enlarged by 1.1 to 2, averaged weights.
+- Trained by `dqcodec train soft`, from nothing added or from what the decoder's state before had (docs/training.md),
+  the model frozen and its decoder that of least distortion, {steps} steps, {hours} h on the CPU beside other jobs;
+  L1 + LPIPS-VGG on crops enlarged by 1.1 to 2, averaged weights.
 - The amount by {views} views of training pictures: correlation {correlation} with what they were enlarged by, on views
   that took no part. A picture measured at {sharp} or less counts as sharp, chosen on validation pictures
   (docs/experiments.md, section 2).
