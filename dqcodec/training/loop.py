@@ -16,6 +16,7 @@ class Loop:
     """
 
     rank = 0
+    warm_up = 0  # first steps of a process whose time does not count: compilers work in them
 
     @property
     def progress(self) -> float:
@@ -31,11 +32,13 @@ class Loop:
             should_stop: Callable[[], bool] = lambda: False) -> None:
         """Train; `report` gets each logged row. Always leaves a checkpoint, also on an exception."""
         c = self.config
-        begin, base = time.monotonic(), self.elapsed
+        begin, base, first = time.monotonic(), self.elapsed, self.step
         looked = -1
         try:
             while self.progress < 1 and not should_stop():
                 row = self._one_step()
+                if self.step - first < self.warm_up:
+                    begin = time.monotonic()
                 self.elapsed = self._agree(base + time.monotonic() - begin)
                 self.step += 1
                 if self.rank == 0 and self.step % c.log_every == 0:

@@ -124,10 +124,12 @@ class Trainer(Loop):
         self.forward, self._work = forward, self._learn
         if config.compile:
             self._compile()
+            self.warm_up = 1
         if self._captured:
             asked = config.adversarial  # what a step does changes until both have begun
             begun = max(asked.start_step, asked.push_step) - self.step if asked is not None else 0
             self._work = CapturedStep(self._learn, max(begun, 0) + WARM)
+            self.warm_up = max(begun, 0) + WARM + 1
 
     def _compile(self) -> None:
         """Fuse what lies between convolutions in the networks that take the time: memory bounds them on a GPU."""

@@ -73,6 +73,25 @@ def test_a_compiled_run_learns_the_same(folders, tmp_path, monkeypatch):
     assert all(torch.allclose(v, ends[1][k], atol=1e-4) for k, v in ends[0].items())
 
 
+def test_the_time_of_the_first_steps_does_not_count_where_compilers_work_in_them(folders, tmp_path, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr("dqcodec.training.loop.time.monotonic", lambda: clock[0])
+    elapsed = []
+    for name, warm_up in (("counted", 0), ("warm", 2)):
+        trainer = Trainer(from_dict(CONFIG | {"steps": 4}), replace(folders, out=tmp_path / name))
+        trainer.warm_up = warm_up
+        step = trainer._one_step
+
+        def slow(step=step, trainer=trainer):
+            clock[0] += 100 if trainer.step < 2 else 1
+            return step()
+
+        trainer._one_step = slow
+        trainer.run()
+        elapsed.append(trainer.elapsed)
+    assert elapsed == [202, 2]
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 def test_a_captured_step_does_what_its_kernels_do_one_by_one(folders, tmp_path, monkeypatch):
     config = CONFIG | {"steps": 12, "compile": True, "train_only": ["encoder", "router", "decoder"], "log_every": 1}
