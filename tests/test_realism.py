@@ -56,16 +56,22 @@ def decoded(data, **how) -> np.ndarray:
     return np.asarray(dqcodec.decompress(data, **how)).astype(int)
 
 
-def test_networks_trained_around_the_codebooks_replace_the_models_own(tmp_path, model):
-    """Encoder, router and plain decoder come from the run, tables and codebooks stay, with them the fingerprint, and
-    the dial leads as far as before."""
-    plain = load(str(tmp_path / "plain.safetensors"))
+def trained_around(folder):
+    """The model plain.safetensors of a folder, the weights of a run that left its codebooks alone, and the run."""
+    plain = load(str(folder / "plain.safetensors"))
     state = {k: v.clone() for k, v in plain.vae.state_dict().items()}
     for name in ("encoder.", "router.", "decoder."):
         state[next(k for k in state if k.startswith(name))] += 0.5
-    run, output = tmp_path / "around", tmp_path / "around.safetensors"
     config = {"mode": "codec", "model": SMALL.to_dict(), "train_only": ("encoder", "router", "decoder")}
-    checkpoint.save(run, {"config": config, "ema": state, "step": 9, "elapsed": 1})
+    checkpoint.save(folder / "around", {"config": config, "ema": state, "step": 9, "elapsed": 1})
+    return plain, state, folder / "around"
+
+
+def test_networks_trained_around_the_codebooks_replace_the_models_own(tmp_path, model):
+    """Encoder, router and plain decoder come from the run, tables and codebooks stay, with them the fingerprint, and
+    the dial leads as far as before."""
+    plain, state, run = trained_around(tmp_path)
+    output = tmp_path / "around.safetensors"
     assert export_networks(run, Path(model), output) == plain.fingerprint
     end, new = load(str(output)).at(1.0).vae.state_dict(), load(str(output)).plain.vae.state_dict()
     for k, v in state.items():
@@ -77,13 +83,8 @@ def test_networks_trained_around_the_codebooks_replace_the_models_own(tmp_path, 
 
 
 def test_a_run_of_all_networks_brings_its_encoder_and_becomes_the_other_end(tmp_path, model):
-    plain = load(str(tmp_path / "plain.safetensors"))
-    state = {k: v.clone() for k, v in plain.vae.state_dict().items()}
-    for name in ("encoder.", "router.", "decoder."):
-        state[next(k for k in state if k.startswith(name))] += 0.5
-    run, output = tmp_path / "all", tmp_path / "all.safetensors"
-    config = {"mode": "codec", "model": SMALL.to_dict(), "train_only": ("encoder", "router", "decoder")}
-    checkpoint.save(run, {"config": config, "ema": state, "step": 9, "elapsed": 1})
+    plain, state, run = trained_around(tmp_path)
+    output = tmp_path / "all.safetensors"
     assert export_networks(run, tmp_path / "plain.safetensors", output, realism=0.5) == plain.fingerprint
     new = load(str(output))
     assert new.dial.default == 0.5

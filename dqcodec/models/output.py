@@ -28,4 +28,4 @@ class AutoencoderOutput:
     bits: Tensor
     predicted_distortion: Tensor | None = None
     target: Tensor | None = None
-    metrics: dict[str, float] = field(default_factory=dict)
+    metrics: dict[str, Tensor | float] = field(default_factory=dict)

@@ -81,7 +81,7 @@ class Adversary(nn.Module):
 
     def generator_loss(
         self, fake: View, reconstruction_loss: Tensor, last_layer: nn.Parameter
-    ) -> tuple[Tensor, dict[str, float]]:
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """The generator's loss, weighted to pull on its last layer as the reconstruction loss does.
 
         fake: `view` of the generator's picture with its graph. reconstruction_loss: scalar of the same graph.
@@ -99,7 +99,7 @@ class Adversary(nn.Module):
         adaptive = self._adaptive_weight(reconstruction_loss, loss, last_layer)
         return self.config.weight * adaptive * loss, metrics | {"adaptive_weight": adaptive}
 
-    def discriminator_loss(self, real: View, fake: View) -> tuple[Tensor, dict[str, float]]:
+    def discriminator_loss(self, real: View, fake: View) -> tuple[Tensor, dict[str, Tensor]]:
         """Hinge loss on views of real pictures and of the generator's, which are cut from its graph.
 
         Returns (scalar loss, metrics).

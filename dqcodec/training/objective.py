@@ -22,7 +22,7 @@ class Losses:
 
     reconstruction: Tensor
     rest: Tensor
-    metrics: dict[str, float]
+    metrics: dict[str, Tensor | float]
     decoded: list[Tensor] | None = None
     real: list[Tensor] | None = None
 

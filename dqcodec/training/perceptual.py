@@ -99,7 +99,7 @@ def unit_gap(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
 
 def lengths(f: Tensor) -> Tensor:
     """Lengths as an expression, for a compiler to fuse."""
-    return torch.linalg.vector_norm(f.float(), dim=1, keepdim=True) + 1e-10
+    return _length(f.float())
 
 
 class UnitGap(torch.autograd.Function):
@@ -176,7 +176,7 @@ def _parts(rows: Tensor) -> Iterator[slice]:
 
 
 def _length(rows: Tensor) -> Tensor:
-    """Lengths (P, 1) of rows (P, C), never zero."""
+    """Lengths (P, 1) of rows (P, C), or (B, 1, h, w) of features (B, C, h, w), never zero."""
     return torch.linalg.vector_norm(rows, dim=1, keepdim=True) + 1e-10
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dqcodec.errors import DataError
+from dqcodec.errors import ConfigError, DataError
 from dqcodec.models.decoder import random_origins
 from dqcodec.models.dqvae import DQVAE
 from dqcodec.models.sampling import sample_levels
@@ -57,7 +57,9 @@ class SoftTrainer(PictureTrainer):
         softness = Softness(self.vae.decoder, config.rank)
         if folders.init is not None and not resume:
             softness = soft_file.read_for_any(folders.init, self.vae)
-        self._begin(softness.to(self.device), softness.rank, resume)
+            if softness.rank != config.rank:
+                raise ConfigError(f"{folders.init}: of rank {softness.rank}, but the config says {config.rank}")
+        self._begin(softness.to(self.device), config.rank, resume)
 
     def _decode(self, x: Tensor) -> tuple[Tensor, Tensor, dict[str, float]]:
         least, most = self.config.enlargements

@@ -96,8 +96,8 @@ class Trainer(Loop):
             lpips = LpipsVgg(folders.metric_weights).to(self.device, memory_format=torch.channels_last)
         self.objective = Objective(config.loss, lpips)
         learning = [(n, p) for n, p in self.model.named_parameters() if p.requires_grad]
-        # A codebook that learns asks on its way which codes are dead, which no graph can.
-        frozen = bool(config.train_only) and "quantizer" not in config.train_only
+        # A codebook that learns asks on its way which codes are dead, and the paper's mode for figures: no graph can.
+        frozen = config.mode == "codec" and bool(config.train_only) and "quantizer" not in config.train_only
         self._captured = config.compile and frozen and self.device.type == "cuda" and self.world == 1
         self.optimiser = Optimiser(learning, config.optim, _is_hidden, captured=self._captured)
         self.adversary = self.critic = None

@@ -84,6 +84,8 @@ def test_a_run_goes_on_from_the_file_of_an_earlier_decoder(folders, tmp_path):
     earlier = path.rename(tmp_path / "earlier.safetensors.xz")
     torch.manual_seed(1)
     model_file.write(folders.model, SMALL, DQVAE(SMALL).state_dict(), TABLES, {})
+    with pytest.raises(ConfigError, match="earlier.*rank 2, but the config says 3"):
+        SoftTrainer(from_dict(CONFIG | {"rank": 3}), replace(folders, out=tmp_path / "other", init=earlier))
     trainer = SoftTrainer(from_dict(CONFIG), replace(folders, out=tmp_path / "on", init=earlier))
     kept = soft_file.read_for_any(earlier, trainer.vae).state_dict()
     assert all(torch.equal(value, kept[name]) for name, value in trainer.model.state_dict().items())
