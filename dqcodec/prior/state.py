@@ -7,6 +7,7 @@ pass; a decoder goes group by group. The integers are the same.
 
 from __future__ import annotations
 
+import weakref
 from copy import copy
 
 import numpy as np
@@ -26,10 +27,15 @@ _ROWS = 8192  # queries taken at once
 
 
 class ImageState:
-    """Progress of one image. label: class label given to every tile, 0 for none."""
+    """Progress of one image.
+
+    known: grows as the image is coded; the caller keeps it alive. label: class label given to every tile, 0 for none.
+    """
 
     def __init__(self, network: IntegerNetwork, known: Known, label: int = 0):
-        self.network, self.known, self.config = network, known, network.config
+        self.network, self.config = network, network.config
+        # `known` may hold this state: in a cycle its memories would stay until the garbage is collected.
+        self._known = weakref.ref(known)
         rows, cols = known.levels.shape
         down, across = sequence.tile_grid(self.config, rows, cols)
         self.tiles = down * across
@@ -44,9 +50,14 @@ class ImageState:
     def fork(self, known: Known) -> ImageState:
         """This state, of an encoder at the end of a step, for other tokens, `known.complete`, that agree so far."""
         other = copy(self)
-        other.known = known
+        other._known = weakref.ref(known)
         other._memories = [memory.fork() for memory in self._memories]
         return other
+
+    @property
+    def known(self) -> Known:
+        """What is known of the image."""
+        return self._known()
 
     # -- maps
 

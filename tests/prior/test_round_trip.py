@@ -1,5 +1,8 @@
 """Whatever tokens go into a file with a prior come out, also of part of the file."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,6 +10,7 @@ from hypothesis import strategies as st
 
 from dqcodec.bitstream import header, inspect, read, sections, write
 from dqcodec.errors import ChecksumError, FormatError, TruncatedError
+from dqcodec.prior import memory
 from tests.bitstream.samples import finder, random_tokens, same
 from tests.prior.samples import RASTER, REPEATED, SMALL, model_of, tokens_with
 
@@ -60,6 +64,25 @@ def test_damaged_step_is_noticed_and_the_steps_before_it_are_delivered():
         read(bytes(blob), finder(model))
     parsed = read(bytes(blob), finder(model), partial=True)
     assert parsed.steps_read == 2 and same(parsed.tokens, tokens.upto(model.ladder, 1))
+
+
+def test_memories_of_a_picture_do_not_wait_for_the_garbage_collector(monkeypatch):
+    """It counts objects, not bytes: one after another the pictures of a folder would pile up gigabytes."""
+    model, alive, made = MODELS["small"], weakref.WeakSet(), []
+    begin = memory.Memory.__init__
+
+    def watched(self, *args):
+        alive.add(self)
+        made.append(id(self))
+        begin(self, *args)
+
+    monkeypatch.setattr(memory.Memory, "__init__", watched)
+    gc.disable()
+    try:
+        read(write(random_tokens(np.random.default_rng(5), 90, 60, model.ladder, 2), model), finder(model))
+        assert made and not alive
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("name", MODELS)
