@@ -18,7 +18,7 @@ from pathlib import Path
 from PIL import Image
 
 from dqcodec import bitstream, codec
-from dqcodec.rate import TOLERANCE
+from dqcodec.size_search import TOLERANCE
 from dqcodec.weights import find
 
 RATES = (0.05, 0.1, 0.2, 0.4)

@@ -6,10 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dqcodec import bitstream, networks, rate
+from dqcodec import bitstream, networks
 from dqcodec.bitstream import ABSENT, Details, Tokens
 from dqcodec.errors import OutOfReachError
 from dqcodec.models.detail import PATCH, PLACE_BITS, REGION, VALUES, best_codes
+from dqcodec.size_search import AMID, ENOUGH, TOLERANCE
 from dqcodec.weights.detail_file import DetailLayer
 
 MAP_SHARE = 0.73  # of the entropy of a map bit by itself that the context model spends on one
@@ -104,7 +105,7 @@ class DetailSearch:
         """A file of at most `size` bytes and hardly less, None if there is none with detail. Raises OutOfReachError if
         even that with all detail is smaller by more than the tolerance."""
         low, high, best = 0, len(self._order) + 1, None
-        goal = size * (1 - rate.TOLERANCE * 3 / 8)
+        goal = size * AMID
         bare = near = len(self.file(writer, 0))
         count, steep = 0, 1.0
         for _ in range(TRIES):
@@ -118,10 +119,10 @@ class DetailSearch:
                 low, best = count, data
             else:
                 high = count
-            if size * rate.ENOUGH <= near <= size:
+            if size * ENOUGH <= near <= size:
                 break
             steep = max((near - bare) / self._bytes[count], 0.25)
-        if low == len(self._order) and best is not None and len(best) < size * (1 - rate.TOLERANCE):
+        if low == len(self._order) and best is not None and len(best) < size * (1 - TOLERANCE):
             raise OutOfReachError(size, len(best))
         return best
 

@@ -17,6 +17,7 @@ from dqcodec.errors import OutOfReachError
 from dqcodec.images import Picture
 from dqcodec.models.detail import REGION
 from dqcodec.networks import Analysis
+from dqcodec.size_search import levels_for_size
 from dqcodec.weights import detail_file
 from dqcodec.weights.detail_file import DetailLayer
 from dqcodec.weights.model_file import Model
@@ -172,7 +173,7 @@ class _Encoder:
         room = int(size - planned.bytes) if planned else size
 
         def of_ladder(target: int) -> np.ndarray:
-            return rate.levels_for_size(ladder, target, lambda levels: len(write(levels)))
+            return levels_for_size(ladder, target, lambda levels: len(write(levels)))
 
         try:
             levels = of_ladder(room)

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dqcodec import rate
+from dqcodec import rate, size_search
 from dqcodec.bitstream import Ladder, StaticTables, quantise_counts, write
 from dqcodec.errors import RateError
 from dqcodec.networks import Analysis
@@ -47,8 +47,8 @@ def test_size_is_met_within_two_percent_from_below(share, flat):
     size_of = sizer(plan)
     low, high = size_of(plan.levels(0)), size_of(plan.levels(len(plan.region)))
     target = int(low + share * (high - low))
-    size = size_of(rate.levels_for_size(plan, target, size_of))
-    assert (1 - rate.TOLERANCE) * target <= size <= target
+    size = size_of(size_search.levels_for_size(plan, target, size_of))
+    assert (1 - size_search.TOLERANCE) * target <= size <= target
 
 
 @pytest.mark.parametrize("share", [0.5, 0.7, 0.9])
@@ -75,8 +75,8 @@ def test_an_estimate_that_is_off_is_made_up_in_the_last_step():
         return int(1.1 * size_of(levels)) if levels.any() else size_of(levels)
 
     target = size_of(plan.levels(len(plan.region) * 3 // 5))
-    found = rate.levels_for_size(plan, target, size)
-    assert (1 - rate.TOLERANCE) * target <= 1.1 * size_of(found) <= target + 1
+    found = size_search.levels_for_size(plan, target, size)
+    assert (1 - size_search.TOLERANCE) * target <= 1.1 * size_of(found) <= target + 1
     assert not seen[0].any() and len(seen) > 2
     for levels in seen[2:]:
         assert np.array_equal(np.minimum(levels, 2), np.minimum(seen[1], 2))
@@ -86,7 +86,7 @@ def test_out_of_reach_names_the_nearest():
     plan = plan_of(analysis(4, 4))
     for target, end in ((1, "smallest"), (10**6, "largest")):
         with pytest.raises(RateError, match=rf"its {end} file has \d+"):
-            rate.levels_for_size(plan, target, sizer(plan))
+            size_search.levels_for_size(plan, target, sizer(plan))
 
 
 def test_quality_is_monotone_and_nested():
