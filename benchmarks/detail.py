@@ -4,8 +4,8 @@
         [--without] [--worths 0.05 0.1 0.2] [--shares 0.33 0.5] [--gains 0.25 0.35 0.5] [--avif 28 42 55 62] \
         [--model default] [--jobs 2] [--output results/detail.json] [--cards]
 
-A worth is rate.DETAIL_WORTH, for files as they are written, by default at the one in use; a share is
-encoder.MOST_SPARSE. A gain is rate.DETAIL_GAIN, for files whose detail is of whole regions alone. All are chosen on
+A worth is detail_plan.DETAIL_WORTH, for files as they are written, by default at the one in use; a share is
+detail_plan.MOST_SPARSE. A gain is rate.DETAIL_GAIN, for files whose detail is of whole regions alone. All are chosen on
 validation pictures. A rate that a picture has no file for counts in no mean: `pictures` says how many do. AVIF at
 some settings for comparison. Prints a table and writes means; --cards writes the cards of the packaged layers with
 that table.
@@ -24,7 +24,7 @@ from unittest import mock
 import over_pictures
 from PIL import Image
 
-from dqcodec import bitstream, codec, encoder, rate
+from dqcodec import bitstream, codec, detail_plan, rate
 from dqcodec.errors import RateError
 from dqcodec.eval import sweep
 from dqcodec.eval.image_set import read_rgb
@@ -85,7 +85,7 @@ def coded(image: Image.Image, target: float, model: str, detail: bool, constants
     rate."""
     with ExitStack() as stack:
         for name, value in constants.items():
-            stack.enter_context(mock.patch.object(encoder if hasattr(encoder, name) else rate, name, value))
+            stack.enter_context(mock.patch.object(detail_plan if hasattr(detail_plan, name) else rate, name, value))
         try:
             return codec.compress(image, bpp=target, model=model, detail=detail)
         except RateError:
@@ -113,8 +113,8 @@ def ways(path: Path, rates: list[float], kinds: list[tuple[str, bool, dict[str, 
 def main() -> None:
     parser = over_pictures.options(__doc__, rates=[0.3, 0.4, 0.6, 0.8])
     parser.add_argument("--without", action="store_true", help="files without detail too")
-    parser.add_argument("--worths", nargs="*", type=float, default=[rate.DETAIL_WORTH])
-    parser.add_argument("--shares", nargs="*", type=float, default=[], help="in the place of encoder.MOST_SPARSE")
+    parser.add_argument("--worths", nargs="*", type=float, default=[detail_plan.DETAIL_WORTH])
+    parser.add_argument("--shares", nargs="*", type=float, default=[], help="in the place of detail_plan.MOST_SPARSE")
     parser.add_argument("--gains", nargs="*", type=float, default=[])
     parser.add_argument("--avif", nargs="*", type=int, default=[])
     parser.add_argument("--cards", action="store_true")
@@ -139,8 +139,8 @@ def write_cards(table: str, args: argparse.Namespace, pictures: int) -> None:
         layer, path = detail_file.named(name), Path(detail_file.__file__).parent / "detail" / f"{name}.safetensors.xz"
         facts = {"mark": layer.fingerprint.hex(), "kilobytes": path.stat().st_size / 1000,
                  "codes": layer.net.config.codes, "parameters": sum(p.numel() for p in layer.net.parameters()) / 1e6,
-                 "gain": rate.DETAIL_GAIN, "most": 100 * encoder.MOST_SPARSE, "worth": rate.DETAIL_WORTH,
-                 "power": rate.WORTH_POWER, "pictures": pictures, "images": args.images.name, "command": command,
+                 "gain": rate.DETAIL_GAIN, "most": 100 * detail_plan.MOST_SPARSE, "worth": detail_plan.DETAIL_WORTH,
+                 "power": detail_plan.WORTH_POWER, "pictures": pictures, "images": args.images.name, "command": command,
                  "table": table}
         path.with_name(f"{name}.md").write_text((text + TABLE).format(**facts, **read_header(path)))
 

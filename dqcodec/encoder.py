@@ -9,21 +9,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from dqcodec import bitstream, feedback, grain, networks, rate, reduction
+from dqcodec import bitstream, detail_plan, feedback, grain, networks, rate, reduction
 from dqcodec.bitstream import WHOLE, Extra, Frame
+from dqcodec.detail_plan import DetailPlan
 from dqcodec.detail_search import DetailSearch, Patches
 from dqcodec.effort import thorough_costs
 from dqcodec.errors import OutOfReachError
 from dqcodec.images import Picture
 from dqcodec.models.detail import REGION
 from dqcodec.networks import Analysis
+from dqcodec.plans import Plans
 from dqcodec.size_search import levels_for_size
 from dqcodec.weights import detail_file
-from dqcodec.weights.detail_file import DetailLayer
 from dqcodec.weights.model_file import Model
 
-LEAST_DETAIL = 0.04  # of a file
-MOST_SPARSE = 0.33  # with more of a file than this, detail is of whole regions (docs/experiments.md, section 2)
 # Pictures measured this soft count as sharp, and amounts from there on; chosen on validation pictures
 # (docs/experiments.md, section 2). A smaller amount than LEAST_SOFT is not worth its seven bytes.
 SHARP, LEAST_SOFT = 0.4, 0.1
@@ -79,18 +78,6 @@ def file_of(model: Model, picture: Picture, extras: Sequence[Extra], wanted: Wan
     raise problem
 
 
-@dataclass(frozen=True)
-class _Planned:
-    """Detail as planned. levels: (rows, cols) uint8, of the regions below it. bytes: of it, about. count: of the places
-    that get some, or 0 for all in which a bit saves `worth`."""
-
-    layer: DetailLayer
-    levels: np.ndarray
-    bytes: float
-    count: int = 0
-    worth: float = 0.0
-
-
 class _Encoder:
     """Files of one picture, coded at one scale.
 
@@ -116,19 +103,17 @@ class _Encoder:
         return networks.analyse(self._model.vae, self._pixels, self._device)
 
     @functools.cached_property
-    def _plans(self) -> _Plans:
+    def _plans(self) -> Plans:
         return self._planned(self._analysis)
 
-    @functools.cached_property
+    @property
     def _levels(self) -> np.ndarray:
-        return self._of_ladder(self._levels_about(self._plans.whole))
+        return self._plans.ladder_levels
 
     @property
     def planned_bytes(self) -> float:
         """Bytes of the file, by the plan alone where a quality is wanted."""
-        if self._about is not None:
-            return self._about
-        return rate.bytes_for_quality(self._plans.whole, self._wanted.quality)
+        return self._plans.bytes
 
     @property
     def planned_bpp(self) -> float:
@@ -161,11 +146,11 @@ class _Encoder:
         if self._wanted.size is not None:
             return self._file_of_size(plans, planned, writer, write)
         if planned is None:
-            return write(self._of_ladder(self._levels_about(plans.whole)))
+            return write(plans.ladder_levels)
         search = self._detail_on(plans, planned, planned.levels)
         return search.file(writer, planned.count or search.worth_it)
 
-    def _file_of_size(self, plans: _Plans, planned: _Planned | None, writer: bitstream.Writer,
+    def _file_of_size(self, plans: Plans, planned: DetailPlan | None, writer: bitstream.Writer,
                       write: Callable[[np.ndarray], bytes]) -> bytes:
         """The file of the wanted size: of the ladder's steps if the plan has no detail at that, else with as much as
         there is room for on top of steps of the planned size, or of all where even they are not enough."""
@@ -182,72 +167,35 @@ class _Encoder:
         except OutOfReachError as error:
             if self._layer is None or error.nearest > size:
                 raise
-            levels = np.full_like(ladder.start, self._last) if error.nearest < room else ladder.start
-        planned = planned or self._planned_regions(plans)
+            levels = np.full_like(ladder.start, plans.last) if error.nearest < room else ladder.start
+        planned = planned or detail_plan.of_regions(plans, self._layer)
         try:
             data = self._detail_on(plans, planned, levels).file_of_size(writer, size)
         except OutOfReachError:
             if planned.layer is self._layer:
                 raise
-            data = self._detail_on(plans, self._planned_regions(plans), levels).file_of_size(writer, size)
+            data = self._detail_on(plans, detail_plan.of_regions(plans, self._layer), levels).file_of_size(writer, size)
         return write(of_ladder(size)) if data is None else data
 
-    def _planned_detail(self, plans: _Plans) -> _Planned | None:
-        """What detail the file shall have, None where that is too little of it to be worth its time."""
-        if self._layer is None:
-            return None
-        planned = self._planned_regions(plans)
-        if self._sparse is not None and planned.bytes <= MOST_SPARSE * self.planned_bytes:
-            planned = self._planned_patches(plans)
-        return planned if planned.bytes >= LEAST_DETAIL * self.planned_bytes else None
+    def _planned_detail(self, plans: Plans) -> DetailPlan | None:
+        return None if self._layer is None else detail_plan.chosen(plans, self._layer, self._sparse, self._patches)
 
-    def _planned_regions(self, plans: _Plans) -> _Planned:
-        levels = self._levels_about(plans.whole)
-        count = int((levels > self._last).sum())
-        return _Planned(self._layer, self._of_ladder(levels), count * self._layer_bits / 8, count=count)
+    def _patches(self) -> Patches:
+        places = self._sparse.table.places(self._levels, self._plans.last)
+        return Patches(self._sparse, self._pixels, self.shown, places, self._device)
 
-    def _planned_patches(self, plans: _Plans) -> _Planned:
-        places = self._sparse.table.places(self._levels, self._last)
-        patches = Patches(self._sparse, self._pixels, self.shown, places, self._device)
-
-        def more(slope: float) -> float:
-            return patches.bytes_about(rate.detail_worth(slope))
-
-        if self._about is None:
-            slope = rate.slope_for_quality(self._wanted.quality)
-        else:
-            slope = rate.slope_for_size(plans.ladder, self._about, more)
-        return _Planned(self._sparse, plans.ladder.levels_at(slope), more(slope), worth=rate.detail_worth(slope))
-
-    def _detail_on(self, plans: _Plans, planned: _Planned, levels: np.ndarray) -> DetailSearch:
+    def _detail_on(self, plans: Plans, planned: DetailPlan, levels: np.ndarray) -> DetailSearch:
         tokens = plans.ladder.tokens(levels)
         shown = networks.synthesise(self._model.vae, tokens, self._device)
-        return DetailSearch(planned.layer, self._pixels, tokens, shown, self._last, self._device, planned.worth)
+        return DetailSearch(planned.layer, self._pixels, tokens, shown, plans.last, self._device, planned.worth)
 
-    @property
-    def _last(self) -> int:
-        return len(self._model.config.ladder) - 1
-
-    @property
-    def _layer_bits(self) -> float:
-        """Bits of a region's detail, in the mean."""
-        table = self._layer.table
-        return table.side**2 * float(self._layer.bits @ table.table) / table.table.sum()
-
-    def _of_ladder(self, levels: np.ndarray) -> np.ndarray:
-        return np.minimum(levels, self._last).astype(np.uint8)
-
-    def _levels_about(self, plan: rate.Plan) -> np.ndarray:
-        if self._about is None:
-            return rate.levels_for_quality(plan, self._wanted.quality)
-        return rate.levels_near(plan, self._about)
-
-    def _planned(self, analysis: Analysis) -> _Plans:
+    def _planned(self, analysis: Analysis) -> Plans:
         if self._wanted.thorough:
             measures = thorough_costs(self._model, analysis, self._pixels, self._device)
         else:
             measures = (rate.table_costs(analysis, self._model.tables, self._model.cost_ratio), analysis.distortion)
-        return _Plans(analysis, measures, None if self._layer is None else self._layer_bits)
+        detail_bits = None if self._layer is None else self._layer.region_bits
+        return Plans(analysis, measures, detail_bits, self._about, self._wanted.quality)
 
 
 def _softness(model: Model, pixels: np.ndarray, device: torch.device) -> int:
@@ -258,23 +206,3 @@ def _softness(model: Model, pixels: np.ndarray, device: torch.device) -> int:
     amount = model.softness.amount(torch.tensor(pixels, device=device).permute(2, 0, 1))
     amount = (amount - SHARP) / (1 - SHARP)
     return round(255 * amount) if amount > LEAST_SOFT else 0
-
-
-class _Plans:
-    """Plans of a picture, made when asked for: of the ladder's steps alone, and of the whole with detail as one more.
-
-    measures: costs and distortions of the ladder's steps. bits: of a region's detail, None for none.
-    """
-
-    def __init__(self, analysis: Analysis, measures: tuple[np.ndarray, np.ndarray], bits: float | None):
-        self._analysis, self._measures, self._bits = analysis, measures, bits
-
-    @functools.cached_property
-    def ladder(self) -> rate.Plan:
-        return rate.plan(self._analysis, *self._measures)
-
-    @functools.cached_property
-    def whole(self) -> rate.Plan:
-        if self._bits is None:
-            return self.ladder
-        return rate.plan(self._analysis, *rate.detail_step(*self._measures, self._bits))

@@ -20,9 +20,6 @@ from dqcodec.networks import Analysis
 MAP_BIT = 0.6  # cost of a map bit after context modelling, a rough mean; only ranks increments
 # Share of the distortion that detail takes away: chosen by benchmarks/detail.py on validation pictures.
 DETAIL_GAIN = 0.5
-# Squared error of a patch that a bit of sparse detail has to save where the ladder's are worth a slope of 1e-3, and the
-# power of the slope by which that changes: chosen there too.
-DETAIL_WORTH, WORTH_POWER = 0.12, 2.8
 # Slopes (distortion of a region per bit) at quality 1 and 100, geometric between.
 SLOPE_AT_1, SLOPE_AT_100 = 8e-3, 2.5e-4
 
@@ -143,11 +140,6 @@ def detail_step(costs: np.ndarray, distortion: np.ndarray, bits: float) -> tuple
     """
     last = np.full_like(costs[:1], bits + MAP_BIT)
     return np.concatenate([costs, last]), np.concatenate([distortion, (1 - DETAIL_GAIN) * distortion[-1:]])
-
-
-def detail_worth(slope: float) -> float:
-    """Squared error that a bit of sparse detail has to save beside a ladder whose bits save `slope`."""
-    return DETAIL_WORTH * (slope / 1e-3) ** WORTH_POWER
 
 
 def slope_for_size(plan: Plan, target: float, more: Callable[[float], float]) -> float:

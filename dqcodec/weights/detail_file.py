@@ -43,6 +43,11 @@ class DetailLayer:
         """Bits of each code, (K,) float64."""
         return 16 - np.log2(self.table.table.astype(np.float64))
 
+    @property
+    def region_bits(self) -> float:
+        """Bits of a whole region, in the mean."""
+        return self.table.side**2 * float(self.bits @ self.table.table) / self.table.table.sum()
+
 
 def fingerprint(codebook: np.ndarray, table: np.ndarray, sparse: bool = False) -> bytes:
     """4 bytes that stand for the meaning of codes: of the codebook (K, 48) float16 and the table (K,) uint32.
