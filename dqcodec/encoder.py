@@ -128,8 +128,8 @@ class _Encoder:
     def file(self) -> bytes:
         """The file; raises OutOfReachError if there is none of the wanted size."""
         rounds, gain = feedback.BEST if self._wanted.thorough else feedback.FAST
-        found = feedback.corrected(self._model.vae, self._analysis, self._levels, self._device, rounds, gain,
-                                   self.shown)
+        found = feedback.corrected(self._model.vae, self._pixels, self._analysis, self._levels, self._device, rounds,
+                                   gain, self.shown)
         # Codes answer the levels they were decoded at, so a thorough plan is wanted here too, not the quick plan's.
         plans = self._planned(found)
         lost = grain.missing(self._picture.pixels, reduction.enlarged(self.shown, self.frame))

@@ -29,16 +29,16 @@ def gap(analysis, levels, wanted):
 
 
 def test_a_round_brings_what_the_encoder_sees_nearer(found):
-    _, analysis, levels = found
-    gaps = [gap(feedback.corrected(load().vae, analysis, levels, CPU, rounds, 0.1), levels, analysis.latents)
+    pixels, analysis, levels = found
+    gaps = [gap(feedback.corrected(load().vae, pixels, analysis, levels, CPU, rounds, 0.1), levels, analysis.latents)
             for rounds in (0, 1, 3)]
     assert gaps[0] > gaps[1] > gaps[2]
 
 
 def test_without_a_round_or_a_gain_nothing_changes(found):
-    _, analysis, levels = found
-    assert feedback.corrected(load().vae, analysis, levels, CPU, 0, 0.2) is analysis
-    same = feedback.corrected(load().vae, analysis, levels, CPU, 1, 0.0)
+    pixels, analysis, levels = found
+    assert feedback.corrected(load().vae, pixels, analysis, levels, CPU, 0, 0.2) is analysis
+    same = feedback.corrected(load().vae, pixels, analysis, levels, CPU, 1, 0.0)
     assert all(np.array_equal(a, b) for a, b in zip(same.codes, analysis.codes, strict=True))
 
 

@@ -156,7 +156,7 @@ def encode(model: Path, data: list[Path], views: Views, progress=lambda done, to
             count, rows, cols = found.distortion.shape
             for share in views.shares or (float(np.clip(rng.uniform(*RANDOM_SHARES), 0, 1)),):
                 levels = levels_at(ladder, found.distortion, share)
-                corrected = feedback.corrected(vae, found, levels, where, *feedback.FAST)
+                corrected = feedback.corrected(vae, view, found, levels, where, *feedback.FAST)
                 for s, grid in enumerate(corrected.codes):
                     codes[s].append(grid.astype(np.uint16).reshape(-1))
                 distortion.append(found.distortion.reshape(count, -1).T.astype(np.float32))
