@@ -52,9 +52,10 @@ def test_tokens_survive_the_file(photo):
     def planned(analysis):
         return rate.plan(analysis, rate.table_costs(analysis, loaded.tables, loaded.cost_ratio))
 
-    plan = planned(networks.analyse(loaded.vae, np.asarray(photo), cpu))
+    pixels = np.asarray(photo)
+    plan = planned(networks.analyse(loaded.vae, pixels, cpu))
     about = rate.levels_for_quality(plan, 60)
-    plan = planned(feedback.corrected(loaded.vae, plan.analysis, about, cpu, *feedback.FAST))
+    plan = planned(feedback.corrected(loaded.vae, pixels, plan.analysis, about, cpu, *feedback.FAST))
     tokens = plan.tokens(rate.levels_for_quality(plan, 60))
     back = codec.tokens_of(codec.compress(photo, quality=60, device="cpu", detail=False))
     assert np.array_equal(tokens.levels, back.levels)

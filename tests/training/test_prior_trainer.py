@@ -152,7 +152,7 @@ def test_tokens_are_those_of_files(folders):
     model, cpu = load(str(folders.vae)), torch.device("cpu")
     analysis = dqcodec.networks.analyse(model.vae, picture, cpu)
     tokens = trainer.cache.tokens(encoded)
-    files = feedback.corrected(model.vae, analysis, tokens.levels, cpu, *feedback.FAST)
+    files = feedback.corrected(model.vae, picture, analysis, tokens.levels, cpu, *feedback.FAST)
     assert all(np.array_equal(a, b) for a, b in zip(files.codes, encoded.codes, strict=True))
     assert any((a != b).any() for a, b in zip(analysis.codes, encoded.codes, strict=True)), "nothing was corrected"
     assert np.array_equal(tokens.codes[0], encoded.codes[0]), "the coarsest codes are always there"
