@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from dqcodec.eval import machine
+from dqcodec.models.perceptual import LpipsVgg
 from dqcodec.models.precision import autocast
-from dqcodec.training.perceptual import LpipsVgg
 from dqcodec.training.validate import load_crops
 from dqcodec.weights import load
 

@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import click
 
@@ -116,20 +117,31 @@ def cli() -> None:
               help="Adapt the decoder by this much to an image that is soft at its size. [default: measured]")
 @click.option("--detail/--no-detail", default=True, show_default=True,
               help="Whether a file may have detail in the pixels on top of its tokens: rates beyond 0.3 bpp gain.")
-@click.option("--effort", type=click.Choice(["fast", "best"]), default="fast", show_default=True,
-              help="best: choose regions by real costs and decodes; slower.")
+@click.option("--effort", type=click.Choice(["fast", "best", "search"]), default="fast", show_default=True,
+              help="best: choose regions by real costs and decodes; slower. search: move codes by the gradient of "
+                   "LPIPS-VGG; much slower, much nearer.")
+@click.option("--metric-weights", type=click.Path(path_type=Path, file_okay=False),
+              help="For --effort search: folder of the weights of VGG16 and LPIPS as safetensors "
+                   "[DQCODEC_METRIC_WEIGHTS]; else the package lpips downloads them.")
 @click.option("--model", default="default", show_default=True, help="Name or path of the model.")
 @click.option("--device", type=DEVICE, default="auto", show_default=True)
 @click.option("--keep-metadata", is_flag=True, help="Keep EXIF and XMP (a colour profile is always kept).")
 @of_many_files
-def compress(inputs, output, quality, bpp, size, scale, softness, detail, effort, model, device, keep_metadata,
-             processes, force, skip) -> None:
+def compress(inputs, output, quality, bpp, size, scale, softness, detail, effort, metric_weights, model, device,
+             keep_metadata, processes, force, skip) -> None:
     """Compress images (files, folders, or - for standard input) to .dq files."""
     if sum(option is not None for option in (quality, bpp, size)) > 1:
         raise click.UsageError("give only one of --quality, --bpp and --size")
+    if effort == "search":
+        from dqcodec.eval import metric_weights as weights
+
+        metric_weights = weights.find(metric_weights)
+    elif metric_weights is not None:
+        raise click.UsageError("--metric-weights is for --effort search")
     jobs = planned(inputs, output, files.IMAGE_SUFFIXES, ".dq", force, skip)
     work = file_work.Compress(dict(bpp=bpp, size=size, quality=quality, scale=scale, softness=softness, detail=detail,
-                                   effort=effort, model=model, device=device, keep_metadata=keep_metadata), force)
+                                   effort=effort, metric_weights=metric_weights, model=model, device=device,
+                                   keep_metadata=keep_metadata), force)
     warned = []
 
     def warn(source: str) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PIL import Image
@@ -16,9 +18,12 @@ from dqcodec.images import Picture
 from dqcodec.weights import registry
 
 if TYPE_CHECKING:
+    import torch
+
+    from dqcodec.models.perceptual import LpipsVgg
     from dqcodec.weights.model_file import Model
 
-EFFORTS = ("fast", "best")
+EFFORTS = ("fast", "best", "search")
 GRAINS = ("coarse", "medium", "fine")
 MAX_PIXELS = 2**28
 MAX_METADATA = 1 << 24  # bytes of an unpacked profile or EXIF block
@@ -50,19 +55,23 @@ def compress(
     device: str = "auto",
     keep_metadata: bool = False,
     detail: bool = True,
+    metric_weights: Path | None = None,
 ) -> bytes:
     """Compress an image to the bytes of a .dq file.
 
-    image: any Pillow image. At most one of: bpp, bits of the file for each pixel; size, bytes of the
-    file; quality, 1..100 (default 50). bpp and size are met within 2 % from below. scale: over 0 and up to 1, the part
-    of its width and height to which the image is reduced before it is coded; default: chosen by what that would lose.
-    `decompress` enlarges it again. softness: 0..1, by how much the decoder is adapted to a picture that is soft at its
-    size; default: measured. effort: "fast", or "best" for a choice of regions by real costs and decodes, several times
-    slower. model: a name from dqcodec.weights.available() or a path. keep_metadata: also EXIF and XMP; alpha and a
-    colour profile other than sRGB are always kept. detail: whether the file may have detail in pixels on top of its
-    tokens.
+    image: any Pillow image. At most one of: bpp, bits of the file for each pixel; size, bytes of the file; quality,
+    1..100 (default 50). bpp and size are met within 2 % from below. scale: over 0 and up to 1, the part of its
+    width and height to which the image is reduced before it is coded; default: chosen by what that would lose.
+    `decompress` enlarges it again. softness: 0..1, by how much the decoder is adapted to a picture that is soft at
+    its size; default: measured. effort: "fast"; "best" for a choice of regions by real costs and decodes, several
+    times slower; "search" for codes moved by the gradient of L1 + LPIPS-VGG, some thirty times slower. model: a
+    name from dqcodec.weights.available() or a path. keep_metadata: also EXIF and XMP; alpha and a colour profile
+    other than sRGB are always kept. detail: whether the file may have detail in pixels on top of its tokens.
+    metric_weights: for "search", the folder of VGG16's and LPIPS' weights; None for those of the lpips package,
+    which downloads them.
 
-    Raises RateError if the model cannot reach the rate for this image, ImageError, UnknownModelError.
+    Raises RateError if the model cannot reach the rate for this image, ImageError, UnknownModelError, DataError if
+    the weights of LPIPS are not at hand.
 
     >>> import dqcodec, skimage
     >>> from PIL import Image
@@ -100,8 +109,9 @@ def compress(
     target_device = networks.pick_device(device)
     if bpp is not None:
         size = int(bpp * width * height / 8)
+    metric = _metric(metric_weights, target_device) if effort == "search" else None
     wanted = Wanted(size, 50 if quality is None else quality, None if scale is None else round(scale * WHOLE) or 1,
-                    softness, effort == "best", detail)
+                    softness, effort == "best", metric, detail)
     loaded.vae.to(target_device)
     try:
         return file_of(loaded, picture, extras, wanted, target_device)
@@ -221,6 +231,15 @@ def model_for(mark: bytes, name: str | None = None) -> Model:
     if loaded.fingerprint != mark:
         raise FormatError(f"the file was made with model {mark.hex()}; {name} is {loaded.fingerprint.hex()}")
     return loaded
+
+
+@functools.lru_cache(maxsize=1)
+def _metric(folder: Path | None, device: torch.device) -> LpipsVgg:
+    import torch
+
+    from dqcodec.models.perceptual import LpipsVgg
+
+    return LpipsVgg(folder).to(device, memory_format=torch.channels_last)
 
 
 def _extras(picture: Picture, keep_metadata: bool) -> list[Extra]:

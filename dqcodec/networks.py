@@ -64,11 +64,11 @@ def analyse(vae: DQVAE, pixels: np.ndarray, device: torch.device, whole: int = W
                      _latent_grids(vae, rows, cols))
     with _inference(device):
         for t in tiles(rows, cols, ladder.region, encoder_radius(vae.config), whole, tile):
-            features, latents = vae.encoder(_padded(pixels, t, ladder.region, device))
+            features, latents = vae.encoder(padded(pixels, t, ladder.region, device))
             q = vae.quantizer(latents)
             _put(found.distortion[None], vae.router(features, q.energy), t, 1)
             _put_codes(vae, found.codes, q.codes, t)
-            _put_latents(vae, found.latents, latents, t)
+            put_latents(vae, found.latents, latents, t)
     return found
 
 
@@ -80,7 +80,7 @@ def latents_of(vae: DQVAE, pixels: np.ndarray, device: torch.device, whole: int 
     found = _latent_grids(vae, rows, cols)
     with _inference(device):
         for t in tiles(rows, cols, region, encoder_radius(vae.config), whole, tile):
-            _put_latents(vae, found, vae.encoder(_padded(pixels, t, region, device))[1], t)
+            put_latents(vae, found, vae.encoder(padded(pixels, t, region, device))[1], t)
     return found
 
 
@@ -108,7 +108,7 @@ def _latent_grids(vae: DQVAE, rows: int, cols: int) -> tuple[np.ndarray, ...]:
     return tuple(np.empty((vae.config.code_dim, rows * side, cols * side), np.float32) for side in sides)
 
 
-def _padded(pixels: np.ndarray, t: Tile, region: int, device: torch.device) -> torch.Tensor:
+def padded(pixels: np.ndarray, t: Tile, region: int, device: torch.device) -> torch.Tensor:
     """What a tile with its halo covers of pixels (H, W, 3) uint8, as (1, 3, h, w) in [-1, 1]."""
     part = pixels[t.outer_top * region : t.outer_bottom * region, t.outer_left * region : t.outer_right * region]
     missing = ((t.outer_bottom - t.outer_top) * region - part.shape[0],
@@ -136,7 +136,7 @@ def _put_codes(vae: DQVAE, grids: tuple[np.ndarray, ...], codes: list[torch.Tens
         _put(grid, values[0], t, vae.ladder.side(step))
 
 
-def _put_latents(vae: DQVAE, grids: tuple[np.ndarray, ...], latents: dict[int, torch.Tensor], t: Tile) -> None:
+def put_latents(vae: DQVAE, grids: tuple[np.ndarray, ...], latents: dict[int, torch.Tensor], t: Tile) -> None:
     for grid, factor in zip(grids, vae.config.grains, strict=True):
         _put(grid, latents[factor][0], t, vae.ladder.region // factor)
 
@@ -168,7 +168,7 @@ def detail_codes(detail: Detail, pixels: np.ndarray, shown: np.ndarray, device: 
     found = np.empty((rows * REGION // PATCH, cols * REGION // PATCH), np.int32)
     with _inference(device):
         for t in tiles(rows, cols, REGION, 0, whole, tile):
-            codes = detail.quantise(_padded(pixels, t, REGION, device), _padded(shown, t, REGION, device))
+            codes = detail.quantise(padded(pixels, t, REGION, device), padded(shown, t, REGION, device))
             _put(found, codes[0], t, REGION // PATCH)
     return found
 
@@ -184,7 +184,7 @@ def with_detail(detail: Detail, shown: np.ndarray, codes: np.ndarray, device: to
             outer = (slice(t.outer_top * side, t.outer_bottom * side), slice(t.outer_left * side, t.outer_right * side))
             part = torch.from_numpy(codes[outer].astype(np.int64)).to(device)[None]
             present = (part >= 0)[:, None].float()
-            image = detail.add(_padded(shown, t, REGION, device), detail.lookup(part), present)[0]
+            image = detail.add(padded(shown, t, REGION, device), detail.lookup(part), present)[0]
             _put_pixels(out, image, t, REGION)
     return out
 

@@ -1,7 +1,6 @@
 """Codes that answer what the decoder makes of them."""
 
 import numpy as np
-import pytest
 import torch
 
 import dqcodec
@@ -11,16 +10,6 @@ from dqcodec.weights import load
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(scope="module")
-def found(photo):
-    """A picture whose sides are no multiples of 16, its analysis, and a level map with all levels."""
-    pixels = np.asarray(photo)[60:190, 90:260]
-    analysis = networks.analyse(load().vae, pixels, CPU)
-    rows, cols = analysis.distortion.shape[1:]
-    levels = (np.add.outer(np.arange(rows), np.arange(cols)) // 3 % 3).astype(np.uint8)
-    return pixels, analysis, levels
-
-
 def gap(analysis, levels, wanted):
     """What the encoder sees in the decoded picture, against what it saw in the picture."""
     shown = networks.synthesise(load().vae, rate.tokens_at(analysis, levels), CPU)
@@ -28,22 +17,22 @@ def gap(analysis, levels, wanted):
     return sum(np.abs(a - b).mean() for a, b in zip(seen, wanted, strict=True))
 
 
-def test_a_round_brings_what_the_encoder_sees_nearer(found):
-    pixels, analysis, levels = found
+def test_a_round_brings_what_the_encoder_sees_nearer(analysed):
+    pixels, analysis, levels = analysed
     gaps = [gap(feedback.corrected(load().vae, pixels, analysis, levels, CPU, rounds, 0.1), levels, analysis.latents)
             for rounds in (0, 1, 3)]
     assert gaps[0] > gaps[1] > gaps[2]
 
 
-def test_without_a_round_or_a_gain_nothing_changes(found):
-    pixels, analysis, levels = found
+def test_without_a_round_or_a_gain_nothing_changes(analysed):
+    pixels, analysis, levels = analysed
     assert feedback.corrected(load().vae, pixels, analysis, levels, CPU, 0, 0.2) is analysis
     same = feedback.corrected(load().vae, pixels, analysis, levels, CPU, 1, 0.0)
     assert all(np.array_equal(a, b) for a, b in zip(same.codes, analysis.codes, strict=True))
 
 
-def test_latents_are_what_codes_stand_for_in_tiles_too(found):
-    pixels, analysis, _ = found
+def test_latents_are_what_codes_stand_for_in_tiles_too(analysed):
+    pixels, analysis, _ = analysed
     vae = load().vae
     for a, b in zip(networks.latents_of(vae, pixels, CPU), analysis.latents, strict=True):
         assert a.shape[0] == vae.config.code_dim and np.array_equal(a, b)

@@ -29,7 +29,7 @@ def compare(path: Path, bpp: float, out: Path, codec_names: tuple[str, ...], met
         raise DataError(f"{out}: its folder does not exist; make it or name another --out")
     weights = metric_weights.find(weights)
     names, missing = metrics.usable(metric_names, weights)
-    chosen, skipped, identities = prepare(codec_names, compressai_weights)
+    chosen, skipped, identities = prepare(codec_names, compressai_weights, weights)
     for line in [*missing, *skipped]:
         say(f"dqcodec: skipped: {line}")
     if not chosen:

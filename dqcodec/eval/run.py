@@ -59,7 +59,7 @@ def evaluate(plan: Plan, say: Callable[[str], None]) -> list[str]:
     shown = _shown(pictures, plan.show)
     weights = metric_weights.find(plan.metric_weights)
     names, missing = metrics.usable(plan.metrics, weights)
-    chosen, skipped, identities = prepare(plan.codecs, plan.compressai_weights)
+    chosen, skipped, identities = prepare(plan.codecs, plan.compressai_weights, weights)
     for line in [*missing, *skipped, *(f"unreadable image: {line}" for line in pictures.unreadable)]:
         say(f"dqcodec: skipped: {line}")
     if not chosen:
@@ -89,10 +89,10 @@ def evaluate(plan: Plan, say: Callable[[str], None]) -> list[str]:
     return [*pictures.unreadable, *failures, *lost]
 
 
-def prepare(names: tuple[str, ...], compressai_weights: Path | None,
+def prepare(names: tuple[str, ...], compressai_weights: Path | None, metric_weights: Path | None,
             ) -> tuple[list[Codec], list[str], dict[str, str]]:
     """Codecs that run here, a line for each that does not, and the identity of each that does."""
-    chosen, skipped = codecs.select(names, compressai_weights)
+    chosen, skipped = codecs.select(names, compressai_weights, metric_weights)
     lines = [f"{s.name}: {s.reason}" for s in skipped]
     identities = {}
     for codec in chosen:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dqcodec.training.perceptual import Lengths, lengths
+from dqcodec.models.perceptual import Lengths, lengths
 
 
 class PatchDiscriminator(nn.Module):

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dqcodec.models.output import AutoencoderOutput
+from dqcodec.models.perceptual import LpipsVgg
 from dqcodec.training.config import LossConfig
-from dqcodec.training.perceptual import LpipsVgg
 
 REGION = 16
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from dqcodec.errors import DataError
+from dqcodec.models.perceptual import LpipsVgg, random_patch
 from dqcodec.models.precision import autocast
 from dqcodec.training import checkpoint
 from dqcodec.training.data import Batches, Pictures
@@ -21,7 +22,6 @@ from dqcodec.training.ema import WeightAverage
 from dqcodec.training.log import CsvLog
 from dqcodec.training.loop import Loop
 from dqcodec.training.optimisers import Optimiser
-from dqcodec.training.perceptual import LpipsVgg, random_patch
 from dqcodec.training.resident import ResidentBatches
 from dqcodec.training.schedule import learning_rate
 from dqcodec.training.validate import load_crops

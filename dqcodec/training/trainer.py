@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from dqcodec.errors import ConfigError, DataError
+from dqcodec.models.perceptual import LpipsVgg
 from dqcodec.models.precision import autocast
 from dqcodec.training import checkpoint, parallel
 from dqcodec.training.adversarial import Adversary
@@ -28,7 +29,6 @@ from dqcodec.training.log import CsvLog, contact_sheet
 from dqcodec.training.loop import Loop
 from dqcodec.training.objective import Objective
 from dqcodec.training.optimisers import Optimiser
-from dqcodec.training.perceptual import LpipsVgg
 from dqcodec.training.resident import ResidentBatches
 from dqcodec.training.schedule import learning_rate
 from dqcodec.training.validate import load_crops, validate

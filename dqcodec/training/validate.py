@@ -10,8 +10,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from dqcodec.errors import DataError
+from dqcodec.models.perceptual import LpipsVgg
 from dqcodec.models.precision import autocast
-from dqcodec.training.perceptual import LpipsVgg
 
 BUDGETS = (0.05, 0.1, 0.2, 0.4)  # raw code bits a pixel
 

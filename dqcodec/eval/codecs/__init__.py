@@ -27,17 +27,18 @@ class Skipped:
 
 
 def select(names: tuple[str, ...] = FAMILIES, compressai_weights: Path | None = None,
-           ) -> tuple[list[Codec], list[Skipped]]:
+           metric_weights: Path | None = None) -> tuple[list[Codec], list[Skipped]]:
     """The codecs of these names that can run here, and those that cannot.
 
     names: families ("dqcodec" is every model, "compressai" every model whose weights are at hand) or
-    single codecs ("dqcodec-small", "dqcodec@0" for a setting of its realism, "compressai-bmshj2018-hyperprior").
+    single codecs ("dqcodec-small", "dqcodec@0" for a setting of its realism, "dqcodec+search" for an effort,
+    "compressai-bmshj2018-hyperprior"). metric_weights: folder of metric_weights.find, for the effort "search".
     Raises DataError for a name that nothing has.
     """
     chosen: list[Codec] = []
     skipped: list[Skipped] = []
     for name in names:
-        found = _find(name, compressai_weights)
+        found = _find(name, compressai_weights, metric_weights)
         if isinstance(found, Skipped):
             skipped.append(found)
             continue
@@ -53,15 +54,15 @@ def select(names: tuple[str, ...] = FAMILIES, compressai_weights: Path | None = 
     return chosen, skipped
 
 
-def _find(name: str, compressai_weights: Path | None) -> list[Codec] | Skipped:
+def _find(name: str, compressai_weights: Path | None, metric_weights: Path | None) -> list[Codec] | Skipped:
     if name in CLASSICAL:
         return [CLASSICAL[name]()]
-    family = name.split("-")[0].split("@")[0]
+    family = name.split("-")[0].split("@")[0].split("+")[0]
     if family == "dqcodec":
         from dqcodec.eval.codecs import dq
 
         if name != family:
-            return [dq.DqCodec.named(name)]
+            return [dq.DqCodec.named(name, metric_weights)]
         return dq.all_models() or Skipped(
             name, "no model at hand; install a release, which ships one, or set DQCODEC_MODELS to a folder of "
                   "models")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from dqcodec.codec import EFFORTS
 from dqcodec.errors import DataError, RateError
 from dqcodec.eval.codecs.base import Codec, CodecMissing, Knob
 from dqcodec.version import __version__
@@ -23,25 +25,33 @@ class DqCodec(Codec):
     sweep = (0.04, 0.06, 0.1, 0.15, 0.2, 0.3, 0.4)
     note = "every file just below the rate asked for"
 
-    def __init__(self, model: str, realism: float | None = None):
-        """model: a name of dqcodec.weights.available(). realism: of the decoder, None for the model's own setting."""
-        self.model, self.realism, self._loaded = model, realism, False
+    def __init__(self, model: str, realism: float | None = None, effort: str = "fast", weights: Path | None = None):
+        """model: a name of dqcodec.weights.available(). realism: of the decoder, None for the model's own setting.
+        effort: of the encoder. weights: folder of metric_weights.find, for the effort "search"."""
+        self.model, self.realism, self.effort, self.weights, self._loaded = model, realism, effort, weights, False
         self.name = "dqcodec" if model == "default" else f"dqcodec-{model}"
         self.label = "dqcodec" if model == "default" else f"dqcodec ({model})"
+        if effort != "fast":
+            self.name, self.label = f"{self.name}+{effort}", f"{self.label}, effort {effort}"
         if realism is not None:
             self.name, self.label = f"{self.name}@{realism:g}", f"{self.label}, realism {realism:g}"
 
     @classmethod
-    def named(cls, name: str) -> DqCodec:
-        """The codec "dqcodec[-MODEL][@REALISM]"; raises DataError if the realism is no number in 0..1."""
+    def named(cls, name: str, weights: Path | None = None) -> DqCodec:
+        """The codec "dqcodec[-MODEL][+EFFORT][@REALISM]"; raises DataError if there is no such effort or the realism
+        is no number in 0..1."""
         model, at, realism = name.partition("@")
+        model, _, effort = model.partition("+")
+        effort = effort or EFFORTS[0]
+        if effort not in EFFORTS:
+            raise DataError(f"codec {name!r}: {effort!r} is no effort; give one of {', '.join(EFFORTS)} after the +")
         try:
             value = float(realism) if at else None
         except ValueError:
             value = -1.0
         if value is not None and not 0 <= value <= 1:
             raise DataError(f"codec {name!r}: {realism!r} is no realism; give a number in 0..1 after the @")
-        return cls(model.removeprefix("dqcodec").removeprefix("-") or "default", value)
+        return cls(model.removeprefix("dqcodec").removeprefix("-") or "default", value, effort, weights)
 
     def check(self) -> None:
         from dqcodec import weights
@@ -85,13 +95,14 @@ class DqCodec(Codec):
     def encode(self, image: Image.Image, value: float) -> bytes:
         import dqcodec
 
+        how = {"model": self.model, "effort": self.effort, "metric_weights": self.weights}
         try:
-            return dqcodec.compress(image, bpp=value, model=self.model)
+            return dqcodec.compress(image, bpp=value, **how)
         except RateError:
-            largest = dqcodec.compress(image, quality=100, model=self.model)
+            largest = dqcodec.compress(image, quality=100, **how)
             if len(largest) * 8 <= value * image.width * image.height:
                 return largest
-            return dqcodec.compress(image, quality=1, model=self.model)
+            return dqcodec.compress(image, quality=1, **how)
 
     def decode(self, data: bytes) -> Image.Image:
         import dqcodec

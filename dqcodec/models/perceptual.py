@@ -1,4 +1,4 @@
-"""LPIPS with VGG16 as a training loss, with a distance for each region.
+"""LPIPS with VGG16 as a loss, with a distance for each region.
 
 Zhang et al. 2018, "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric". Own
 code because training must run on a machine that has only torch; evaluation uses the lpips package.
@@ -6,6 +6,7 @@ code because training must run on a machine that has only torch; evaluation uses
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from dqcodec.errors import DataError
+from dqcodec.torchvision_fix import import_torchvision
 
 VGG_FILE = "vgg16_features_fp16.safetensors"
 LINEAR_FILE = "lpips_lin_v0.1_vgg.safetensors"
@@ -28,17 +30,10 @@ class LpipsVgg(nn.Module):
     """forward(a, b), both (B, 3, H, W) in [-1, 1], H and W multiples of 16 -> (B, H/16, W/16), whose
     mean is LPIPS-VGG v0.1. Gradient flows to `a` only."""
 
-    def __init__(self, folder: str | Path):
+    def __init__(self, folder: str | Path | None):
+        """folder: with VGG_FILE and LINEAR_FILE; None for those of the lpips package. Raises DataError without."""
         super().__init__()
-        folder = Path(folder)
-        for name in (VGG_FILE, LINEAR_FILE):
-            if not (folder / name).exists():
-                raise DataError(
-                    f"{folder / name}: missing; LPIPS-VGG needs VGG16 and LPIPS weights as safetensors, "
-                    "name their folder with --metric-weights, or set loss.lpips_vgg to 0"
-                )
-        weights = load_file(folder / VGG_FILE)
-        linear = load_file(folder / LINEAR_FILE)
+        weights, linear = _of_package() if folder is None else _of_folder(Path(folder))
         self.blocks = nn.ModuleList()
         cin = 3
         for block in BLOCKS:
@@ -88,6 +83,38 @@ class LpipsVgg(nn.Module):
         with torch.no_grad():
             reference = self.features(b)
         return self.distance(self.features(a), reference)
+
+
+def _of_folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """VGG16's and LPIPS' weights."""
+    for name in (VGG_FILE, LINEAR_FILE):
+        if not (folder / name).exists():
+            raise DataError(
+                f"{folder / name}: missing; LPIPS-VGG needs VGG16 and LPIPS weights as safetensors, "
+                "name their folder with --metric-weights"
+            )
+    return load_file(folder / VGG_FILE), load_file(folder / LINEAR_FILE)
+
+
+def _of_package() -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The same from the lpips package, for which torchvision downloads VGG16 once."""
+    help_ = "name a folder that has them with --metric-weights"
+    try:
+        import_torchvision()
+        import lpips
+
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="torchvision")  # about how lpips calls it
+            state = lpips.LPIPS(net="vgg", verbose=False).state_dict()
+    except ImportError as error:
+        raise DataError(f"LPIPS-VGG needs VGG16 and LPIPS weights: {help_}, or pip install 'dqcodec[eval]', which "
+                        "downloads them") from error
+    except (OSError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f"LPIPS-VGG: its weights can not be downloaded ({reason}); {help_}") from error
+    # lpips keeps torchvision's layer numbers, inside slices of its own: net.slice2.5.weight
+    return ({f"features.{key.split('.', 2)[2]}": value for key, value in state.items() if key.startswith("net.slice")},
+            {key: value for key, value in state.items() if key.startswith("lin") and not key.startswith("lins")})
 
 
 def unit_gap(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:

@@ -2,26 +2,55 @@ import pytest
 import torch
 
 from dqcodec.errors import DataError
-from dqcodec.training import perceptual
-from dqcodec.training.perceptual import Lengths, LpipsVgg, UnitGap, lengths, unit_gap
+from dqcodec.models import perceptual
+from dqcodec.models.perceptual import Lengths, LpipsVgg, UnitGap, lengths, unit_gap
 from tests.conftest import synthetic
 
 
-def test_agrees_with_the_lpips_package(shared):
+@pytest.fixture
+def package():
     from dqcodec.torchvision_fix import import_torchvision
 
     import_torchvision()
-    lpips = pytest.importorskip("lpips")
+    return pytest.importorskip("lpips")
+
+
+def test_agrees_with_the_lpips_package(package, shared):
     ours = LpipsVgg(shared / "data" / "metrics")
-    theirs = lpips.LPIPS(net="vgg", pnet_rand=True, verbose=False).eval()
+    theirs = package.LPIPS(net="vgg", pnet_rand=True, verbose=False).eval()
     flat = [m for m in theirs.net.modules() if isinstance(m, torch.nn.Conv2d)]
     for conv, own in zip(flat, [c for block in ours.blocks for c in block], strict=True):
         conv.weight.data, conv.bias.data = own.weight.data, own.bias.data
+    _agree(ours, theirs)
+
+
+def _agree(ours: LpipsVgg, theirs: torch.nn.Module) -> None:
     a = torch.from_numpy(synthetic(64, 96)).permute(2, 0, 1)[None].float() / 127.5 - 1
     b = a + 0.2 * torch.randn(a.shape, generator=torch.Generator().manual_seed(0))
-    distance = ours(b, a)
-    assert distance.shape == (1, 4, 6)
-    assert abs(distance.mean().item() - theirs(b, a).item()) < 1e-5
+    with torch.no_grad():
+        distance = ours(b, a)
+        assert distance.shape == (1, 4, 6)
+        assert abs(distance.mean().item() - theirs(b, a).item()) < 1e-5
+
+
+def test_without_a_folder_the_weights_are_the_packages(package, monkeypatch):
+    made, real = [], package.LPIPS
+
+    def untrained(**options):  # what it would download; the heads come with it
+        made.append(real(**options, pnet_rand=True).eval())
+        return made[-1]
+
+    monkeypatch.setattr(package, "LPIPS", untrained)
+    _agree(LpipsVgg(None), made[0])
+
+
+def test_a_download_that_fails_is_one_line(package, monkeypatch):
+    def offline(**options):
+        raise OSError("no route to host\nand more")
+
+    monkeypatch.setattr(package, "LPIPS", offline)
+    with pytest.raises(DataError, match=r"no route to host\); name a folder.*--metric-weights$"):
+        LpipsVgg(None)
 
 
 def test_missing_weights_are_named(tmp_path):

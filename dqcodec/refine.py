@@ -1,0 +1,84 @@
+"""Codes refined by gradient: `--effort search`.
+
+The encoder says in one pass what to send, for pictures in general; latents moved for this very picture say it better
+(the amortisation gap, Cremer et al. 2018; for compression Campos et al. 2019, Yang et al. 2020). The loss of training,
+L1 + LPIPS-VGG of the decoded picture, is differentiated through the decoder and, straight through the choice of codes
+(Bengio et al. 2013), to the latents, which Adam moves. Networks, format and decoder stay what they are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dqcodec import networks
+from dqcodec.models.dqvae import DQVAE
+from dqcodec.models.ladder import expand
+from dqcodec.models.perceptual import LpipsVgg
+from dqcodec.models.precision import autocast
+from dqcodec.networks import Analysis
+from dqcodec.tiles import Tile, tiles
+
+# Steps, and the length of the first as a part of the codebooks' root mean square: chosen on validation pictures
+# (docs/experiments.md, section 2).
+SEARCH = (8, 0.05)
+LAST = 0.2  # of that length, towards the end
+BETAS = (0.8, 0.95)  # of Adam, for a few steps
+# Pixels: gradients take some 4 kB each, so larger pictures are refined in tiles one after the other, each with HALO
+# pixels of what is already chosen around it.
+WHOLE, TILE, HALO = 1 << 19, 512, 48
+
+
+def refined(vae: DQVAE, metric: LpipsVgg, pixels: np.ndarray, analysis: Analysis, levels: np.ndarray,
+            device: torch.device, steps: int, length: float, whole: int = WHOLE, tile: int = TILE) -> Analysis:
+    """The analysis of pixels (H, W, 3) uint8 with latents and codes moved so that a file of about `levels` (rows, cols)
+    uint8 looks more like the picture.
+
+    vae: with the decoder that will show the file, frozen from here on. steps, length: as in SEARCH.
+    """
+    vae.requires_grad_(False)
+    latents = tuple(y.copy() for y in analysis.latents)
+    for t in tiles(*levels.shape, vae.ladder.region, HALO, whole, tile):
+        x = networks.padded(pixels, t, vae.ladder.region, device)
+        _refine(vae, metric, x, latents, levels, t, steps, length)
+    return replace(analysis, latents=latents, codes=networks.quantise(vae, latents, device))
+
+
+def _refine(vae: DQVAE, metric: LpipsVgg, x: Tensor, latents: tuple[np.ndarray, ...], levels: np.ndarray, t: Tile,
+            steps: int, length: float) -> None:
+    """Move the latents of a tile's own regions, in place. x: (1, 3, h, w) in [-1, 1], the tile with its halo."""
+    rows, cols = slice(t.outer_top, t.outer_bottom), slice(t.outer_left, t.outer_right)
+    outer = torch.from_numpy(levels[rows, cols].astype(np.int64)).to(x.device)[None]  # (1, Hr, Wr)
+    own = torch.zeros_like(outer, dtype=torch.bool)
+    own[:, t.top - t.outer_top : t.bottom - t.outer_top, t.left - t.outer_left : t.right - t.outer_left] = True
+    start, free, sides = {}, {}, {}
+    for grain, factor in enumerate(vae.config.grains):
+        side = sides[factor] = vae.ladder.region // factor
+        part = (slice(None), *(slice(s.start * side, s.stop * side) for s in (rows, cols)))
+        start[factor] = torch.from_numpy(latents[grain][part]).to(x.device)[None]  # (1, D, h, w)
+        free[factor] = expand(own, side)[:, None]
+    unit = {factor: float(book.embedding.square().mean().sqrt())  # of the last step of each grain
+            for factor, book in zip(vae.ladder.factors, vae.quantizer.codebooks, strict=True)}
+    moves = {factor: torch.zeros_like(y, requires_grad=True) for factor, y in start.items()}
+    optimiser = torch.optim.Adam(moves.values(), betas=BETAS)
+    best, least = None, float("inf")
+    with torch.no_grad(), autocast(x.device):
+        wanted = metric.features(x)
+    for step in range(steps + 1):
+        with torch.enable_grad(), autocast(x.device):
+            y = {factor: start[factor] + unit[factor] * free[factor] * moves[factor] for factor in start}
+            values = vae.quantizer.values(vae.quantizer(y).partial, y, outer)
+            shown = vae.decoder(values, outer, (t.outer_top, t.outer_left)).float().clamp(-1, 1)
+            loss = (shown - x).abs().mean() + metric.distance(metric.features(shown), wanted).mean()
+        if float(loss.detach()) < least:
+            best, least = {factor: v.detach() for factor, v in y.items()}, float(loss.detach())
+        if step < steps:
+            optimiser.param_groups[0]["lr"] = length * (1 - (1 - LAST) * step / steps)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+    if best is not None:
+        networks.put_latents(vae, latents, best, t)
