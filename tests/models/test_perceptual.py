@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 import torch
 
@@ -50,6 +52,12 @@ def test_a_download_that_fails_is_one_line(package, monkeypatch):
 
     monkeypatch.setattr(package, "LPIPS", offline)
     with pytest.raises(DataError, match=r"no route to host\); name a folder.*--metric-weights$"):
+        LpipsVgg(None)
+
+
+def test_without_folder_and_package_it_says_how_to_get_them(monkeypatch):
+    monkeypatch.setitem(sys.modules, "lpips", None)
+    with pytest.raises(DataError, match=r"--metric-weights, or pip install 'dqcodec\[eval\]'"):
         LpipsVgg(None)
 
 
