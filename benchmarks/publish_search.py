@@ -16,6 +16,7 @@ from dqcodec.eval.metrics import METRICS
 
 RESULTS = ROOT / "results" / "search" / "kodak.json"
 BEGIN, END = "<!-- search -->", "<!-- /search -->"
+CODECS = ("dqcodec", "dqcodec+search")
 
 
 def search_table(results: dict) -> str:
@@ -25,7 +26,7 @@ def search_table(results: dict) -> str:
     means = sorted(results["means"], key=lambda m: (m["value"], m["codec"]))
     rows = [[labels[m["codec"]], f"{m['bpp']:.4f}", *(f"{m['metrics'][name]:.{min(3, METRICS[name].digits)}f}"
                                                       for name in names), f"{m['enc_s']:.0f}", f"{m['dec_s']:.1f}"]
-            for m in means if m["complete"]]
+            for m in means if m["complete"] and m["codec"] in CODECS]
     about = results["about"]
     return (table(["codec", "bpp", *(METRICS[name].label for name in names), "encode s", "decode s"], rows)
             + f"\n\n{len(results['images'])} images of {results['name']}, one thread a process, two processes beside "
