@@ -97,15 +97,17 @@ def test_dqcodec_uses_the_nearest_end_of_its_range_where_a_rate_is_out_of_reach(
 
     sizes = {100: 600, 1: 50}
 
-    def compress(image, *, bpp=None, quality=None, model):
+    def compress(image, *, bpp=None, quality=None, model, effort, metric_weights):
+        assert (model, effort, metric_weights) == ("default", "best", None)
         if quality is None:
             raise RateError("out of range")
         return bytes(sizes[quality])
 
     monkeypatch.setattr(dqcodec, "compress", compress, raising=False)
     image = Image.new("RGB", (64, 64))
-    assert len(DqCodec("default").encode(image, 2.0)) == 600
-    assert len(DqCodec("default").encode(image, 0.01)) == 50
+    codec = DqCodec("default", effort="best")
+    assert len(codec.encode(image, 2.0)) == 600
+    assert len(codec.encode(image, 0.01)) == 50
 
 
 def test_labels_of_settings_are_short_and_distinct():
