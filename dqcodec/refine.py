@@ -54,9 +54,9 @@ def _refine(vae: DQVAE, metric: LpipsVgg, x: Tensor, latents: tuple[np.ndarray, 
     outer = torch.from_numpy(levels[rows, cols].astype(np.int64)).to(x.device)[None]  # (1, Hr, Wr)
     own = torch.zeros_like(outer, dtype=torch.bool)
     own[:, t.top - t.outer_top : t.bottom - t.outer_top, t.left - t.outer_left : t.right - t.outer_left] = True
-    start, free, sides = {}, {}, {}
+    start, free = {}, {}
     for grain, factor in enumerate(vae.config.grains):
-        side = sides[factor] = vae.ladder.region // factor
+        side = vae.ladder.region // factor
         part = (slice(None), *(slice(s.start * side, s.stop * side) for s in (rows, cols)))
         start[factor] = torch.from_numpy(latents[grain][part]).to(x.device)[None]  # (1, D, h, w)
         free[factor] = expand(own, side)[:, None]

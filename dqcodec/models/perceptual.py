@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -93,7 +94,14 @@ def _of_folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
                 f"{folder / name}: missing; LPIPS-VGG needs VGG16 and LPIPS weights as safetensors, "
                 "name their folder with --metric-weights"
             )
-    return load_file(folder / VGG_FILE), load_file(folder / LINEAR_FILE)
+    return _read(folder / VGG_FILE), _read(folder / LINEAR_FILE)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise DataError(f"{path}: broken weight file ({error}); fetch it again") from error
 
 
 def _of_package() -> tuple[dict[str, Tensor], dict[str, Tensor]]:

@@ -61,6 +61,13 @@ def test_without_folder_and_package_it_says_how_to_get_them(monkeypatch):
         LpipsVgg(None)
 
 
+def test_broken_weights_are_named(metric_folder, tmp_path):
+    for name in (perceptual.VGG_FILE, perceptual.LINEAR_FILE):
+        (tmp_path / name).write_bytes((metric_folder / name).read_bytes()[:1000])
+    with pytest.raises(DataError, match=f"{perceptual.VGG_FILE}: broken weight file"):
+        LpipsVgg(tmp_path)
+
+
 def test_missing_weights_are_named(tmp_path):
     with pytest.raises(DataError, match="--metric-weights"):
         LpipsVgg(tmp_path)
