@@ -136,7 +136,7 @@ class _Encoder:
         metric = self._wanted.metric
         if metric is not None:
             found = refine.refined(self._model.vae, metric, self._pixels, found, self._levels, self._device,
-                                    *refine.SEARCH)
+                                   *refine.SEARCH)
         # Codes answer the levels they were decoded at, so a thorough plan is wanted here too, not the quick plan's.
         plans = self._planned(found)
         lost = grain.missing(self._picture.pixels, reduction.enlarged(self.shown, self.frame))

@@ -80,5 +80,5 @@ def _refine(vae: DQVAE, metric: LpipsVgg, x: Tensor, latents: tuple[np.ndarray, 
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
-    if best is not None:
+    if best is not None:  # else no loss was a number
         networks.put_latents(vae, latents, best, t)
