@@ -32,10 +32,10 @@ def ways(path: Path, rates: list[float], settings: list[str], side: int, weights
     for rate in rates:
         for setting in settings:
             steps, length = setting.split("x")
-            with mock.patch.object(refine, "SEARCH", (int(steps), float(length))):
+            with mock.patch.object(refine, "length", lambda steps, length=float(length): length):
                 start = time.perf_counter()
                 data = codec.compress(image, bpp=rate, effort="search" if int(steps) else "fast", model=model,
-                                      metric_weights=weights)
+                                      metric_weights=weights, search_steps=int(steps) or None)
                 took = time.perf_counter() - start
             way = {"target": rate, "steps": int(steps), "length": float(length)}
             yield Shown(way, image, codec.decompress(data, model=model), {"bpp": bpp(data, image), "encode_s": took})

@@ -10,9 +10,11 @@ from dqcodec import workers
 from dqcodec.errors import DqError
 from dqcodec.files import Job
 
-# work(job, say): does one file, says lines to the user, and returns whether it found what its command counts. Raises
-# DqError. For several processes it has to be picklable.
-Work = Callable[[Job, Callable[[str], None]], bool | None]
+# work(job, say, progress): does one file, says lines to the user, tells which share 0..1 of the file is done if that
+# takes long, and returns whether it found what its command counts. Raises DqError. For several processes it has to be
+# picklable.
+Progress = Callable[[float], None]
+Work = Callable[[Job, Callable[[str], None], Progress], bool | None]
 
 
 @dataclass
@@ -25,21 +27,22 @@ class Outcome:
     found: bool = False
 
 
-def run(jobs: list[Job], work: Work, processes: int) -> Iterator[Outcome]:
-    """The outcome of each job as it is done, by so many processes that share the cores. Raises WorkerError."""
+def run(jobs: list[Job], work: Work, processes: int, progress: Progress = lambda share: None) -> Iterator[Outcome]:
+    """The outcome of each job as it is done, by so many processes that share the cores; progress: is told the share of
+    the one at hand that is done, where there is one process. Raises WorkerError."""
     processes = min(processes, len(jobs))
     if processes <= 1:
-        yield from (_attempt(work, job) for job in jobs)
+        yield from (_attempt(work, job, progress) for job in jobs)
         return
     threads = max(1, workers.cores() // processes)
     for _, outcome in workers.each(partial(_attempt, work), enumerate(jobs), processes, threads):
         yield outcome
 
 
-def _attempt(work: Work, job: Job) -> Outcome:
+def _attempt(work: Work, job: Job, progress: Progress = lambda share: None) -> Outcome:
     outcome = Outcome(job.source)
     try:
-        outcome.found = bool(work(job, outcome.lines.append))
+        outcome.found = bool(work(job, outcome.lines.append, progress))
     except DqError as error:
         # Messages about content do not know the file's name, messages about files do.
         name = "" if str(error).startswith((job.source, job.target)) else f"{job.source}: "

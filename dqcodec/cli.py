@@ -39,7 +39,7 @@ def run_jobs(jobs: list[files.Job], work: batch.Work, processes: int = 1,
     sources that `work` said yes to."""
     failed = 0
     with progress(len(jobs)) as advance:
-        for outcome in batch.run(jobs, work, processes):
+        for outcome in batch.run(jobs, work, processes, advance.within):
             for line in outcome.lines:
                 say(line)
             failed += outcome.failed
@@ -53,21 +53,37 @@ def run_jobs(jobs: list[files.Job], work: batch.Work, processes: int = 1,
 
 
 class progress:
-    """A progress bar on stderr for several files; nothing for one, or where stderr is no terminal."""
+    """A progress bar on stderr for several files, or for one that says how far it is; nothing where stderr is no
+    terminal. Called when a file is done."""
 
     def __init__(self, total: int):
-        self.bar = None
-        if total > 1 and sys.stderr.isatty():
+        self.bar, self.total, self.done = None, total, 0
+
+    def __enter__(self):
+        if self.total > 1:
+            self._start()
+        return self
+
+    def _start(self) -> None:
+        if sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
             self.bar = Progress(BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=Console(stderr=True))
-            self.task = self.bar.add_task("", total=total)
-
-    def __enter__(self):
-        if self.bar:
+            self.task = self.bar.add_task("", total=self.total)
             self.bar.start()
-        return lambda: self.bar and self.bar.advance(self.task)
+
+    def __call__(self) -> None:
+        self.done += 1
+        if self.bar:
+            self.bar.update(self.task, completed=self.done)
+
+    def within(self, share: float) -> None:
+        """This share, 0..1, of the file at hand is done."""
+        if self.bar is None:
+            self._start()
+        if self.bar:
+            self.bar.update(self.task, completed=self.done + share)
 
     def __exit__(self, *exc):
         if self.bar:
@@ -123,12 +139,14 @@ def cli() -> None:
 @click.option("--metric-weights", type=click.Path(path_type=Path, file_okay=False),
               help="For --effort search: folder of the weights of VGG16 and LPIPS as safetensors "
                    "[DQCODEC_METRIC_WEIGHTS]; else the package lpips downloads them.")
+@click.option("--search-steps", type=click.IntRange(1, 1000),
+              help="For --effort search: steps of the gradient; each takes as long. [default: 8]")
 @click.option("--model", default="default", show_default=True, help="Name or path of the model.")
 @click.option("--device", type=DEVICE, default="auto", show_default=True)
 @click.option("--keep-metadata", is_flag=True, help="Keep EXIF and XMP (a colour profile is always kept).")
 @of_many_files
-def compress(inputs, output, quality, bpp, size, scale, softness, detail, effort, metric_weights, model, device,
-             keep_metadata, processes, force, skip) -> None:
+def compress(inputs, output, quality, bpp, size, scale, softness, detail, effort, metric_weights, search_steps,
+             model, device, keep_metadata, processes, force, skip) -> None:
     """Compress images (files, folders, or - for standard input) to .dq files."""
     if sum(option is not None for option in (quality, bpp, size)) > 1:
         raise click.UsageError("give only one of --quality, --bpp and --size")
@@ -136,12 +154,12 @@ def compress(inputs, output, quality, bpp, size, scale, softness, detail, effort
         from dqcodec.eval import metric_weights as weights
 
         metric_weights = weights.find(metric_weights)
-    elif metric_weights is not None:
-        raise click.UsageError("--metric-weights is for --effort search")
+    elif metric_weights is not None or search_steps is not None:
+        raise click.UsageError("--metric-weights and --search-steps are for --effort search")
     jobs = planned(inputs, output, files.IMAGE_SUFFIXES, ".dq", force, skip)
     work = file_work.Compress(dict(bpp=bpp, size=size, quality=quality, scale=scale, softness=softness, detail=detail,
-                                   effort=effort, metric_weights=metric_weights, model=model, device=device,
-                                   keep_metadata=keep_metadata), force)
+                                   effort=effort, metric_weights=metric_weights, search_steps=search_steps, model=model,
+                                   device=device, keep_metadata=keep_metadata), force)
     warned = []
 
     def warn(source: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,6 +56,8 @@ def compress(
     keep_metadata: bool = False,
     detail: bool = True,
     metric_weights: Path | None = None,
+    search_steps: int | None = None,
+    progress: Callable[[float], None] = lambda share: None,
 ) -> bytes:
     """Compress an image to the bytes of a .dq file.
 
@@ -68,7 +70,8 @@ def compress(
     a name from dqcodec.weights.available() or a path. keep_metadata: also EXIF and XMP; alpha and a colour profile
     other than sRGB are always kept. detail: whether the file may have detail in pixels on top of its tokens.
     metric_weights: for "search", the folder of VGG16's and LPIPS' weights; None for those of the lpips package,
-    which downloads them.
+    which downloads them. search_steps: of the gradient, 1 or more (default 8); time goes with their number. progress:
+    is told the share of a search, 0..1, that is done.
 
     Raises RateError if the model cannot reach the rate for this image, ImageError, UnknownModelError, DataError if
     the weights of LPIPS are not at hand.
@@ -84,11 +87,14 @@ def compress(
     """
     from dqcodec import networks
     from dqcodec.encoder import Wanted, file_of
+    from dqcodec.refine import STEPS, Search
 
     if sum(option is not None for option in (bpp, size, quality)) > 1:
         raise DqError("give only one of bpp, size and quality")
     if effort not in EFFORTS:
         raise DqError(f"effort {effort!r} is none of {', '.join(EFFORTS)}")
+    if search_steps is not None and search_steps < 1:
+        raise DqError(f"search_steps {search_steps} is less than 1")
     if quality is not None and not 1 <= quality <= 100:
         raise DqError(f"quality {quality} is outside 1..100")
     if bpp is not None and not 0 < bpp < 1000 or size is not None and size < 1:
@@ -109,9 +115,11 @@ def compress(
     target_device = networks.pick_device(device)
     if bpp is not None:
         size = int(bpp * width * height / 8)
-    metric = _metric(metric_weights, target_device) if effort == "search" else None
+    search = None
+    if effort == "search":
+        search = Search(_metric(metric_weights, target_device), search_steps or STEPS, progress)
     wanted = Wanted(size, 50 if quality is None else quality, None if scale is None else round(scale * WHOLE) or 1,
-                    softness, effort == "best", metric, detail)
+                    softness, effort == "best", search, detail)
     loaded.vae.to(target_device)
     try:
         return file_of(loaded, picture, extras, wanted, target_device)

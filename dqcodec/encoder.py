@@ -17,9 +17,9 @@ from dqcodec.effort import thorough_costs
 from dqcodec.errors import OutOfReachError
 from dqcodec.images import Picture
 from dqcodec.models.detail import REGION
-from dqcodec.models.perceptual import LpipsVgg
 from dqcodec.networks import Analysis
 from dqcodec.plans import Plans
+from dqcodec.refine import Search
 from dqcodec.size_search import levels_for_size
 from dqcodec.weights import detail_file
 from dqcodec.weights.model_file import Model
@@ -35,7 +35,7 @@ class Wanted:
 
     size: its bytes, or None. quality: 1..100, where there is no size. scale: 256ths of the picture's size at which it
     is coded, or None to choose. softness: amount, 0..1, by which its decoder is adapted to a soft picture, or None to
-    choose. thorough: choose regions by real costs and decodes. metric: what codes are moved to please, or None to leave
+    choose. thorough: choose regions by real costs and decodes. search: how codes are searched for, or None to leave
     them. detail: whether it may have some.
     """
 
@@ -44,7 +44,7 @@ class Wanted:
     scale: int | None = None
     softness: float | None = None
     thorough: bool = False
-    metric: LpipsVgg | None = None
+    search: Search | None = None
     detail: bool = True
 
     def of_part(self, part: float) -> Wanted:
@@ -133,10 +133,9 @@ class _Encoder:
         rounds, gain = feedback.BEST if self._wanted.thorough else feedback.FAST
         found = feedback.corrected(self._model.vae, self._pixels, self._analysis, self._levels, self._device, rounds,
                                    gain, self.shown)
-        metric = self._wanted.metric
-        if metric is not None:
-            found = refine.refined(self._model.vae, metric, self._pixels, found, self._levels, self._device,
-                                   *refine.SEARCH)
+        if self._wanted.search is not None:
+            found = refine.refined(self._model.vae, self._wanted.search, self._pixels, found, self._levels,
+                                   self._device)
         # Codes answer the levels they were decoded at, so a thorough plan is wanted here too, not the quick plan's.
         plans = self._planned(found)
         lost = grain.missing(self._picture.pixels, reduction.enlarged(self.shown, self.frame))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dqcodec import files
+from dqcodec.batch import Progress
 from dqcodec.errors import DqError
 from dqcodec.files import Job
 
@@ -22,7 +23,7 @@ class Compress:
     options: dict[str, Any]
     force: bool
 
-    def __call__(self, job: Job, say: Callable[[str], None]) -> bool:
+    def __call__(self, job: Job, say: Callable[[str], None], progress: Progress) -> bool:
         from dqcodec import codec, content, images
 
         files.check_target(job.target, self.force)
@@ -30,7 +31,7 @@ class Compress:
         picture = images.to_picture(images.open_image(source))
         for note in picture.notes:
             say(f"dqcodec: {job.source}: note: {note}")
-        files.put_bytes(job.target, codec.compress(picture, **self.options))
+        files.put_bytes(job.target, codec.compress(picture, **self.options, progress=progress))
         return content.is_screen_content(picture.pixels)
 
 
@@ -41,7 +42,7 @@ class Decompress:
     options: dict[str, Any]
     force: bool
 
-    def __call__(self, job: Job, say: Callable[[str], None]) -> bool:
+    def __call__(self, job: Job, say: Callable[[str], None], progress: Progress) -> bool:
         from dqcodec import codec, images
 
         files.check_target(job.target, self.force)

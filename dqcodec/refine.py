@@ -8,7 +8,8 @@ L1 + LPIPS-VGG of the decoded picture, is differentiated through the decoder and
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -22,9 +23,10 @@ from dqcodec.models.precision import autocast
 from dqcodec.networks import Analysis
 from dqcodec.tiles import Tile, tiles
 
-# Steps, and the length of the first as a part of the codebooks' root mean square: chosen on validation pictures
-# (docs/experiments.md, section 2).
-SEARCH = (8, 0.05)
+STEPS = 8
+# The length of the first of STEPS, as a part of the codebooks' root mean square, and the power of their number by which
+# more are shorter: chosen on validation pictures (docs/experiments.md, section 2).
+FIRST, SHORTER = 0.05, 1 / 3
 LAST = 0.2  # of that length, towards the end
 BETAS = (0.8, 0.95)  # of Adam, for a few steps
 # Pixels: gradients take some 4 kB each, so larger pictures are refined in tiles one after the other, each with HALO
@@ -32,24 +34,45 @@ BETAS = (0.8, 0.95)  # of Adam, for a few steps
 WHOLE, TILE, HALO = 1 << 19, 512, 48
 
 
-def refined(vae: DQVAE, metric: LpipsVgg, pixels: np.ndarray, analysis: Analysis, levels: np.ndarray,
-            device: torch.device, steps: int, length: float, whole: int = WHOLE, tile: int = TILE) -> Analysis:
+def length(steps: int) -> float:
+    """Of the first of so many steps, as a part of the codebooks' root mean square."""
+    return FIRST * (STEPS / max(steps, 1)) ** SHORTER
+
+
+@dataclass(frozen=True)
+class Search:
+    """How codes are searched for.
+
+    metric: what they shall please, besides L1. steps: of Adam, 0 or more. progress: is told the share of the work,
+    0..1, that is done.
+    """
+
+    metric: LpipsVgg
+    steps: int = STEPS
+    progress: Callable[[float], None] = lambda share: None
+
+
+def refined(vae: DQVAE, search: Search, pixels: np.ndarray, analysis: Analysis, levels: np.ndarray,
+            device: torch.device, whole: int = WHOLE, tile: int = TILE) -> Analysis:
     """The analysis of pixels (H, W, 3) uint8 with latents and codes moved so that a file of about `levels` (rows, cols)
     uint8 looks more like the picture.
 
-    vae: with the decoder that will show the file, frozen from here on. steps, length: as in SEARCH.
+    vae: with the decoder that will show the file, frozen from here on.
     """
     vae.requires_grad_(False)
     latents = tuple(y.copy() for y in analysis.latents)
-    for t in tiles(*levels.shape, vae.ladder.region, HALO, whole, tile):
+    parts = list(tiles(*levels.shape, vae.ladder.region, HALO, whole, tile))
+    for i, t in enumerate(parts):
         x = networks.padded(pixels, t, vae.ladder.region, device)
-        _refine(vae, metric, x, latents, levels, t, steps, length)
+        part = replace(search, progress=lambda share, i=i: search.progress((i + share) / len(parts)))
+        _refine(vae, part, x, latents, levels, t)
     return replace(analysis, latents=latents, codes=networks.quantise(vae, latents, device))
 
 
-def _refine(vae: DQVAE, metric: LpipsVgg, x: Tensor, latents: tuple[np.ndarray, ...], levels: np.ndarray, t: Tile,
-            steps: int, length: float) -> None:
+def _refine(vae: DQVAE, search: Search, x: Tensor, latents: tuple[np.ndarray, ...], levels: np.ndarray,
+            t: Tile) -> None:
     """Move the latents of a tile's own regions, in place. x: (1, 3, h, w) in [-1, 1], the tile with its halo."""
+    metric, steps = search.metric, search.steps
     rows, cols = slice(t.outer_top, t.outer_bottom), slice(t.outer_left, t.outer_right)
     outer = torch.from_numpy(levels[rows, cols].astype(np.int64)).to(x.device)[None]  # (1, Hr, Wr)
     own = torch.zeros_like(outer, dtype=torch.bool)
@@ -76,9 +99,10 @@ def _refine(vae: DQVAE, metric: LpipsVgg, x: Tensor, latents: tuple[np.ndarray, 
         if float(loss.detach()) < least:
             best, least = {factor: v.detach() for factor, v in y.items()}, float(loss.detach())
         if step < steps:
-            optimiser.param_groups[0]["lr"] = length * (1 - (1 - LAST) * step / steps)
+            optimiser.param_groups[0]["lr"] = length(steps) * (1 - (1 - LAST) * step / steps)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
+        search.progress((step + 1) / (steps + 1))
     if best is not None:  # else no loss was a number
         networks.put_latents(vae, latents, best, t)

@@ -80,7 +80,7 @@ def _file(source: str, output: str | None, options: _Options, force: bool) -> No
     if suffix == ".npz" and options.vectors:
         raise click.UsageError("--vectors is for writing a .npz file")
 
-    def work(job: files.Job, say: Callable[[str], None]) -> None:
+    def work(job: files.Job, say: Callable[[str], None], progress: Callable[[float], None]) -> None:
         from dqcodec import token_files
 
         files.check_target(job.target, force)

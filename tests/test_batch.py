@@ -16,7 +16,7 @@ from tests.conftest import synthetic
 from tests.test_cli import COMMAND, dq
 
 
-def die(job, say):
+def die(job, say, progress):
     os._exit(9)
 
 

@@ -217,3 +217,21 @@ steps: 3
 def test_wrong_config_is_named(tmp_path):
     (tmp_path / "c.yaml").write_text("stepz: 4")
     fails(dq("train", "vae", "--config", tmp_path / "c.yaml", "--data", tmp_path, "--out", tmp_path / "o"), "stepz")
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_one_file_has_a_bar_once_it_says_how_far_it_is(monkeypatch):
+    from dqcodec.cli import progress
+
+    for terminal, shares, shown in ((True, [0.25, 0.5], True), (True, [], False), (False, [0.5], False)):
+        monkeypatch.setattr(sys, "stderr", Terminal() if terminal else io.StringIO())
+        with progress(1) as advance:
+            for share in shares:
+                advance.within(share)
+                assert not terminal or advance.bar.tasks[0].completed == share
+            advance()
+        assert bool(sys.stderr.getvalue()) == shown

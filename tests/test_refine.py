@@ -13,6 +13,7 @@ from dqcodec import networks, rate, refine
 from dqcodec.errors import DataError
 from dqcodec.eval import codecs, metric_weights
 from dqcodec.models.perceptual import LpipsVgg
+from dqcodec.tiles import tiles
 from dqcodec.weights import load
 
 CPU = torch.device("cpu")
@@ -38,7 +39,7 @@ def loss(metric, analysis, pixels, levels):
 @pytest.mark.parametrize("how", [{}, {"whole": 0, "tile": 64}])
 def test_what_is_shown_comes_nearer_in_one_piece_and_in_tiles(analysed, metric, how):
     pixels, analysis, levels = analysed
-    moved = refine.refined(load().vae, metric, pixels, analysis, levels, CPU, 3, 0.05, **how)
+    moved = refine.refined(load().vae, refine.Search(metric, 3), pixels, analysis, levels, CPU, **how)
     assert loss(metric, moved, pixels, levels) < 0.97 * loss(metric, analysis, pixels, levels)
     assert all(a.shape == b.shape and a.dtype == b.dtype for a, b in zip(moved.codes, analysis.codes, strict=True))
 
@@ -47,7 +48,7 @@ def test_codes_that_the_file_has_not_stay_as_they_were(analysed, metric):
     pixels, analysis, _ = analysed
     levels = np.zeros(analysis.distortion.shape[1:], np.uint8)
     levels[:, -2:] = 1
-    moved = refine.refined(load().vae, metric, pixels, analysis, levels, CPU, 2, 0.05)
+    moved = refine.refined(load().vae, refine.Search(metric, 2), pixels, analysis, levels, CPU)
     coarse, medium, fine = (np.any(a != b, 0) for a, b in zip(moved.latents, analysis.latents, strict=True))
     assert coarse.any() and medium[:, -4:].any()
     assert not medium[:, :-4].any() and not fine.any()
@@ -55,8 +56,27 @@ def test_codes_that_the_file_has_not_stay_as_they_were(analysed, metric):
 
 def test_without_a_step_nothing_changes(analysed, metric):
     pixels, analysis, levels = analysed
-    same = refine.refined(load().vae, metric, pixels, analysis, levels, CPU, 0, 0.05)
+    same = refine.refined(load().vae, refine.Search(metric, 0), pixels, analysis, levels, CPU)
     assert all(np.array_equal(a, b) for a, b in zip(same.codes, analysis.codes, strict=True))
+
+
+@pytest.mark.parametrize("how", [{}, {"whole": 0, "tile": 64}])
+def test_a_search_says_how_far_it_is(analysed, metric, how):
+    pixels, analysis, levels = analysed
+    shares = []
+    refine.refined(load().vae, refine.Search(metric, 1, shares.append), pixels, analysis, levels, CPU, **how)
+    assert len(shares) == 2 * (len(list(tiles(*levels.shape, 16, refine.HALO, **how))) if how else 1)
+    assert shares == sorted(set(shares)) and shares[0] > 0 and shares[-1] == 1
+
+
+def test_more_steps_are_shorter_and_come_nearer(analysed, metric):
+    pixels, analysis, levels = analysed
+    losses = []
+    for steps in (1, 12):
+        moved = refine.refined(load().vae, refine.Search(metric, steps), pixels, analysis, levels, CPU)
+        losses.append(loss(metric, moved, pixels, levels))
+    assert losses[1] < 0.97 * losses[0]
+    assert refine.length(refine.STEPS) == refine.FIRST > refine.length(12) > refine.FIRST / 2
 
 
 def test_files_meet_their_size_are_nearer_and_need_no_metric_to_be_read(photo, metric, metric_folder):
@@ -92,8 +112,10 @@ def test_command_line_searches_and_names_weights_that_are_missing(photo, metric_
         failed = run(*arguments, *wrong)
         assert failed.returncode and said in failed.stderr and "Traceback" not in failed.stderr
         assert not (tmp_path / "a.dq").exists()
-    done = run(*arguments, "--effort", "search", "--metric-weights", metric_folder)
+    assert "--effort search" in run(*arguments, "--search-steps", "4").stderr
+    done = run(*arguments, "--effort", "search", "--metric-weights", metric_folder, "--search-steps", "2")
     assert done.returncode == 0, done.stderr
+    assert not done.stderr  # the bar is for terminals
     assert dqcodec.decompress((tmp_path / "a.dq").read_bytes(), device="cpu").size == (96, 64)
 
 
