@@ -3,7 +3,9 @@
 The encoder says in one pass what to send, for pictures in general; latents moved for this very picture say it better
 (the amortisation gap, Cremer et al. 2018; for compression Campos et al. 2019, Yang et al. 2020). The loss of training,
 L1 + LPIPS-VGG of the decoded picture, is differentiated through the decoder and, straight through the choice of codes
-(Bengio et al. 2013), to the latents, which Adam moves. Networks, format and decoder stay what they are.
+(Bengio et al. 2013), to the latents, which move against it. LPIPS sees the picture at its size and at half of it: what
+pleases VGG alone, at the places where it pools, does not survive that (docs/experiments.md, section 2). Networks,
+format and decoder stay what they are.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from dqcodec import networks
@@ -26,12 +29,14 @@ from dqcodec.tiles import Tile, tiles
 STEPS = 8
 # The length of the first of STEPS, as a part of the codebooks' root mean square, and the power of their number by which
 # more are shorter: chosen on validation pictures (docs/experiments.md, section 2).
-FIRST, SHORTER = 0.05, 1 / 3
+FIRST, SHORTER = 0.075, 1 / 3
 LAST = 0.2  # of that length, towards the end
-BETAS = (0.8, 0.95)  # of Adam, for a few steps
+MOMENTUM = 0.6
+EVEN = 0.5  # a cell moves as its gradient to the power of 1 - EVEN: 0 moves some far, 1 those too that do not matter
 # Pixels: gradients take some 4 kB each, so larger pictures are refined in tiles one after the other, each with HALO
 # pixels of what is already chosen around it.
 WHOLE, TILE, HALO = 1 << 19, 512, 48
+LEAST = 16  # pixels that VGG pools to one
 
 
 def length(steps: int) -> float:
@@ -43,8 +48,8 @@ def length(steps: int) -> float:
 class Search:
     """How codes are searched for.
 
-    metric: what they shall please, besides L1. steps: of Adam, 0 or more. progress: is told the share of the work,
-    0..1, that is done.
+    metric: what they shall please, besides L1. steps: of the gradient, 0 or more. progress: is told the share of the
+    work, 0..1, that is done.
     """
 
     metric: LpipsVgg
@@ -86,23 +91,42 @@ def _refine(vae: DQVAE, search: Search, x: Tensor, latents: tuple[np.ndarray, ..
     unit = {factor: float(book.embedding.square().mean().sqrt())  # of the last step of each grain
             for factor, book in zip(vae.ladder.factors, vae.quantizer.codebooks, strict=True)}
     moves = {factor: torch.zeros_like(y, requires_grad=True) for factor, y in start.items()}
-    optimiser = torch.optim.Adam(moves.values(), betas=BETAS)
+    speed: dict[int, Tensor] = {}
     best, least = None, float("inf")
     with torch.no_grad(), autocast(x.device):
-        wanted = metric.features(x)
+        wanted = [metric.features(view) for view in _views(x)]
     for step in range(steps + 1):
         with torch.enable_grad(), autocast(x.device):
             y = {factor: start[factor] + unit[factor] * free[factor] * moves[factor] for factor in start}
             values = vae.quantizer.values(vae.quantizer(y).partial, y, outer)
             shown = vae.decoder(values, outer, (t.outer_top, t.outer_left)).float().clamp(-1, 1)
-            loss = (shown - x).abs().mean() + metric.distance(metric.features(shown), wanted).mean()
+            gaps = [metric.distance(metric.features(view), features).mean()
+                    for view, features in zip(_views(shown), wanted, strict=True)]
+            loss = (shown - x).abs().mean() + torch.stack(gaps).mean()
         if float(loss.detach()) < least:
             best, least = {factor: v.detach() for factor, v in y.items()}, float(loss.detach())
         if step < steps:
-            optimiser.param_groups[0]["lr"] = length(steps) * (1 - (1 - LAST) * step / steps)
-            optimiser.zero_grad()
+            far = length(steps) * (1 - (1 - LAST) * step / steps)
             loss.backward()
-            optimiser.step()
+            for factor, move in moves.items():
+                way = _way(move.grad)
+                speed[factor] = way if step == 0 else torch.lerp(way, speed[factor], MOMENTUM)
+                move.data -= far * speed[factor]
+                move.grad = None
         search.progress((step + 1) / (steps + 1))
     if best is not None:  # else no loss was a number
         networks.put_latents(vae, latents, best, t)
+
+
+def _views(x: Tensor) -> list[Tensor]:
+    """What LPIPS sees of pictures x (1, 3, h, w): them, and them at half their size where VGG can pool that."""
+    return [x, F.avg_pool2d(x, 2)] if min(x.shape[-2:]) >= 2 * LEAST else [x]
+
+
+def _way(slope: Tensor) -> Tensor:
+    """How far each cell of a grain goes by its gradient (1, D, h, w), strong ones farther, but less than in proportion;
+    with a root mean square of 1 over the cells that have any."""
+    strength = slope.square().mean(1, keepdim=True).sqrt()  # (1, 1, h, w)
+    way = slope / strength.clamp_min(1e-20).pow(EVEN)
+    moving = (strength > 0).sum().clamp_min(1) * slope.shape[1]
+    return way / (way.square().sum() / moving).sqrt().clamp_min(1e-20)
