@@ -140,7 +140,7 @@ def cli() -> None:
               help="For --effort search: folder of the weights of VGG16 and LPIPS as safetensors "
                    "[DQCODEC_METRIC_WEIGHTS]; else the package lpips downloads them.")
 @click.option("--search-steps", type=click.IntRange(1, 1000),
-              help="For --effort search: steps of the gradient; each takes as long. [default: 8]")
+              help="For --effort search: steps of the gradient; time goes with their number. [default: 8]")
 @click.option("--model", default="default", show_default=True, help="Name or path of the model.")
 @click.option("--device", type=DEVICE, default="auto", show_default=True)
 @click.option("--keep-metadata", is_flag=True, help="Keep EXIF and XMP (a colour profile is always kept).")

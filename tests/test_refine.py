@@ -79,6 +79,22 @@ def test_more_steps_are_shorter_and_come_nearer(analysed, metric):
     assert refine.length(refine.STEPS) == refine.FIRST > refine.length(12) > refine.FIRST / 2
 
 
+def test_cells_go_as_far_as_their_gradients_tell_but_less_than_in_proportion():
+    slope = torch.zeros(1, 4, 1, 3)
+    slope[..., 0], slope[..., 1] = 1e-9, -4e-9
+    way = refine._way(slope)
+    assert torch.allclose(way[0, :, 0, 1], -2 * way[0, :, 0, 0]) and (way[0, :, 0, 0] > 0).all()
+    assert not way[..., 2].any()
+    assert float(way[..., :2].square().mean()) == pytest.approx(1)
+    assert not refine._way(torch.zeros(1, 4, 2, 2)).any()
+
+
+def test_the_half_picture_is_seen_where_vgg_can_pool_it(metric):
+    for side, views in ((16, 1), (32, 2), (48, 2)):
+        seen = refine._views(torch.zeros(1, 3, side, 32))
+        assert len(seen) == views and all(metric.features(view)[-1].numel() for view in seen)
+
+
 def test_files_meet_their_size_are_nearer_and_need_no_metric_to_be_read(photo, metric, metric_folder):
     image = photo.crop((90, 60, 282, 220))
     gaps = {}
