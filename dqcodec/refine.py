@@ -3,9 +3,9 @@
 The encoder says in one pass what to send, for pictures in general; latents moved for this very picture say it better
 (the amortisation gap, Cremer et al. 2018; for compression Campos et al. 2019, Yang et al. 2020). The loss of training,
 L1 + LPIPS-VGG of the decoded picture, is differentiated through the decoder and, straight through the choice of codes
-(Bengio et al. 2013), to the latents, which move against it. LPIPS sees the picture at its size and at half of it: what
-pleases VGG alone, at the places where it pools, does not survive that (docs/experiments.md, section 2). Networks,
-format and decoder stay what they are.
+(Bengio et al. 2013), to the latents, which move against it. LPIPS sees the picture at its size and at half of it: codes
+that please VGG at two sizes please other measures more (docs/experiments.md, section 2). Networks, format and decoder
+stay what they are.
 """
 
 from __future__ import annotations
