@@ -66,7 +66,7 @@ def compress(
     width and height to which the image is reduced before it is coded; default: chosen by what that would lose.
     `decompress` enlarges it again. softness: 0..1, by how much the decoder is adapted to a picture that is soft at
     its size; default: measured. effort: "fast"; "best" for a choice of regions by real costs and decodes, several
-    times slower; "search" for codes moved by the gradient of L1 + LPIPS-VGG, ten to twenty-five times slower. model:
+    times slower; "search" for codes moved by the gradient of L1 + LPIPS-VGG, ten to thirty times slower. model:
     a name from dqcodec.weights.available() or a path. keep_metadata: also EXIF and XMP; alpha and a colour profile
     other than sRGB are always kept. detail: whether the file may have detail in pixels on top of its tokens.
     metric_weights: for "search", the folder of VGG16's and LPIPS' weights; None for those of the lpips package,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dqcodec import files
+from dqcodec.batch import Progress
 from dqcodec.errors import DqError, TokenFileError
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def _file(source: str, output: str | None, options: _Options, force: bool) -> No
     if suffix == ".npz" and options.vectors:
         raise click.UsageError("--vectors is for writing a .npz file")
 
-    def work(job: files.Job, say: Callable[[str], None], progress: Callable[[float], None]) -> None:
+    def work(job: files.Job, say: Callable[[str], None], progress: Progress) -> None:
         from dqcodec import token_files
 
         files.check_target(job.target, force)
