@@ -16,6 +16,7 @@ class PriorTrainConfig:
     symbols: codes and map bits of a batch, about. window: side in regions of the largest piece of a picture.
     mirror: encode each picture's mirror image too. scales: sizes at which pictures without a label are encoded,
     1 as they are; labelled ones only as they are, since size is part of what a class looks like.
+    part: of each folder's pictures that is encoded, drawn at random, in (0, 1].
     raster: share of batches in raster order.
     quantise_from: share of the run after which weights and values lie on the integers' grid. classless:
     share of labelled pictures whose label is dropped, for classifier-free guidance (Ho & Salimans 2022).
@@ -29,6 +30,7 @@ class PriorTrainConfig:
     window: int = 24
     mirror: bool = True
     scales: tuple[float, ...] = (1.0,)
+    part: float = 1.0
     raster: float = 0.1
     quantise_from: float = 0.6
     classless: float = 0.15
@@ -53,8 +55,9 @@ def from_dict(values: dict, where: str = "configuration") -> PriorTrainConfig:
     config = replace(config, scales=tuple(config.scales))
     if not config.scales or not all(0 < s <= 4 for s in config.scales):
         raise ConfigError(f"{where}: scales must be one or more numbers in (0, 4]")
-    if not 0 < config.quantise_from <= 1:
-        raise ConfigError(f"{where}: quantise_from must lie in (0, 1]")
+    for name in ("part", "quantise_from"):
+        if not 0 < getattr(config, name) <= 1:
+            raise ConfigError(f"{where}: {name} must lie in (0, 1]")
     return config
 
 

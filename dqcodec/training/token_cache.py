@@ -8,6 +8,7 @@ can be drawn from that later.
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections import deque
@@ -112,12 +113,14 @@ def levels_at(ladder: Ladder, distortion: np.ndarray, share: float) -> np.ndarra
 
 @dataclass(frozen=True)
 class Views:
-    """How often a picture is encoded. mirror: its mirror image too. scales: sizes, for pictures without a label.
-    shares: budgets (`levels_at`), each a view; without, each view gets one at random in `RANDOM_SHARES`."""
+    """Which pictures are encoded, and how often. mirror: its mirror image too. scales: sizes, for pictures without a
+    label. shares: budgets (`levels_at`), each a view; without, each view gets one at random in `RANDOM_SHARES`.
+    part: of each folder's pictures, drawn at random, 0..1."""
 
     mirror: bool = False
     scales: tuple[float, ...] = (1.0,)
     shares: tuple[float, ...] = ()
+    part: float = 1.0
 
     def of(self, pixels: np.ndarray, label: int) -> Iterator[np.ndarray]:
         """Views (h, w, 3) uint8 of a picture (H, W, 3) uint8, contiguous."""
@@ -130,14 +133,19 @@ class Views:
             if self.mirror:
                 yield np.ascontiguousarray(view[:, ::-1])
 
+    def chosen(self, count: int) -> np.ndarray:
+        """Which of a folder's `count` pictures, (n,) int64 in order; a larger part has those of a smaller one."""
+        return np.sort(np.random.default_rng(7).permutation(count)[: math.ceil(self.part * count)])
+
 
 def encode(model: Path, data: list[Path], views: Views, progress=lambda done, total: None,
            device: torch.device | str = "cpu") -> TokenCache:
-    """Encode all pictures of `data`, in all their views, with the model file `model`."""
+    """Encode pictures of `data`, those and in the views that `views` says, with the model file `model`."""
     loaded = Model.read(model)
     if not loaded.encodes:
         raise DataError(f"{model}: a superseded model that only decodes; its codes cannot be made any more")
-    pictures = Pictures(data, cache_bytes=0)
+    folders = [Pictures([folder], cache_bytes=0) for folder in data]
+    chosen = [(pictures, int(i)) for pictures in folders for i in views.chosen(len(pictures))]
     classes = _classes(data)
     ladder = loaded.config.ladder
     codes: list[list[np.ndarray]] = [[] for _ in ladder.factors]
@@ -145,12 +153,13 @@ def encode(model: Path, data: list[Path], views: Views, progress=lambda done, to
     vae, where = loaded.vae.to(device), torch.device(device)
     rng = np.random.default_rng(0)
 
-    def prepared(i: int) -> tuple[int, list[np.ndarray]]:
+    def prepared(number: int) -> tuple[int, list[np.ndarray]]:
+        pictures, i = chosen[number]
         match = _LABELLED.search(Path(pictures.name(i)).stem) if classes else None
         label = int(match[1]) + 1 if match and int(match[1]) < len(classes) else 0
         return label, list(views.of(pictures[i], label))
 
-    for i, (label, pixels) in enumerate(_ahead(prepared, len(pictures))):
+    for i, (label, pixels) in enumerate(_ahead(prepared, len(chosen))):
         for view in pixels:
             found = analyse(vae, view, where)
             count, rows, cols = found.distortion.shape
@@ -163,7 +172,7 @@ def encode(model: Path, data: list[Path], views: Views, progress=lambda done, to
                 size.append((rows, cols))
                 labels.append(label)
                 used.append(share)
-        progress(i + 1, len(pictures))
+        progress(i + 1, len(chosen))
     arrays = {f"codes.{s}": np.concatenate(c) for s, c in enumerate(codes)}
     arrays |= {"distortion": np.concatenate(distortion), "size": np.array(size), "label": np.array(labels),
                "share": np.array(used)}

@@ -101,6 +101,22 @@ def test_pictures_without_a_label_are_encoded_at_every_scale(folders):
         from_dict({"scales": []})
 
 
+def test_a_part_of_each_folders_pictures_is_enough(folders):
+    plain = folders.data[0].parent / "plain"
+    plain.mkdir()
+    for i in range(4):
+        Image.new("RGB", (32 * (1 + i), 32)).save(plain / f"{i}.png")
+    both = replace(folders, data=(*folders.data, plain))
+    all_of = PriorTrainer(from_dict(CONFIG | {"mirror": False}), both).cache
+    half = PriorTrainer(from_dict(CONFIG | {"mirror": False, "part": 0.5}),
+                        replace(both, out=folders.out.with_name("half"))).cache
+    assert (len(all_of), len(half)) == (3 + 4, 2 + 2)
+    assert {half[i].label for i in range(2)} <= {1, 2} and {half[i].label for i in range(2, 4)} == {0}
+    for part in (0, 1.5):
+        with pytest.raises(ConfigError, match="part must lie in"):
+            from_dict({"part": part})
+
+
 def test_mirror_images_have_mirrored_pixels():
     pixels = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
     straight, mirrored = Views(mirror=True).of(pixels, 0)
