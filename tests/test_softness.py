@@ -16,7 +16,7 @@ from dqcodec.errors import DqError, FormatError
 from dqcodec.eval.metrics import Scorer
 from dqcodec.models.dqvae import DQVAE
 from dqcodec.models.softness import Softness
-from dqcodec.weights import load, model_file, registry, soft_file
+from dqcodec.weights import load, model_file, registry, slim, soft_file
 from tests.conftest import synthetic
 from tests.test_weights import SMALL, TABLES
 
@@ -87,6 +87,13 @@ def test_a_model_that_cannot_adapt_shows_the_file_all_the_same(model, image, tmp
     plain = str(tmp_path / "plain_one.safetensors")
     assert np.array_equal(decoded(data, plain), decoded(without(data), plain))
     assert amount_in(codec.compress(image, quality=60, model=plain)) == 0
+
+
+def test_a_superseded_model_adapts_the_decoder_that_it_borrows(model, image):
+    data = codec.compress(image, quality=60, model=model, softness=1.0, detail=False)
+    older = Path(model).with_name("older.safetensors")
+    slim.retire(Path(model), older, Path(model), 7)
+    assert np.array_equal(decoded(data, str(older)), decoded(data, model))
 
 
 @pytest.mark.parametrize("payload", [b"", b"\1\2"])

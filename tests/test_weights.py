@@ -147,6 +147,7 @@ def test_a_retired_model_may_borrow_the_decoder_of_a_newer_one_with_its_codebook
     assert done.exit_code == 0, done.output
     ours, newer = (np.asarray(dqcodec.decompress(data, model=name)) for name in ("old", "newer"))
     assert np.array_equal(ours, newer) and not np.array_equal(ours, np.asarray(dqcodec.decompress(data, model="small")))
+    assert not any(k.startswith(("quantizer.", "decoder.")) for k in read_tensors(models / "old.safetensors"))
     (models / "newer.safetensors").unlink()
     registry._load.cache_clear()
     with pytest.raises(UnknownModelError, match="newer.safetensors"):

@@ -38,7 +38,7 @@ def read_whole(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         tensors |= read_codes(path)
         del header[PRIOR_ON]
     if DECODER_OF in header:
-        header = borrow_decoder(path, beside(path, header[DECODER_OF]), header, tensors)
+        header = borrow_decoder(path, decoder_of(path), header, tensors)
     return tensors, header
 
 
@@ -64,17 +64,23 @@ def shifted(tensors: dict[str, np.ndarray], base: dict[str, np.ndarray], sign: i
     return found
 
 
+def decoder_of(path: Path) -> Path:
+    """The model file that the decoder of the model file `path` is kept in."""
+    lender = read_header(path).get(DECODER_OF)
+    return path if lender is None else beside(path, lender)
+
+
 def borrow_decoder(path: Path, lender: Path, header: dict[str, str],
                    tensors: dict[str, np.ndarray]) -> dict[str, str]:
-    """Add the decoder of the model file `lender` to `tensors`, those of `path`; returns the header with that decoder's
-    shape.
+    """Add the decoder of the model file `lender` to `tensors`, those of `path`, and its codebooks, which are theirs too;
+    returns the header with that decoder's shape.
 
-    Raises DataError if the models' codebooks or predictors differ.
+    Raises DataError if `tensors` has codebooks or predictors and they differ.
     """
     lent, its = read_tensors(lender, (QUANTIZER, DECODER, REALISM)), read_header(lender)
-    books = {k for k in (*tensors, *lent) if k.startswith(QUANTIZER)}
-    if any(k not in tensors or k not in lent or not np.array_equal(tensors[k], lent[k]) for k in books):
+    own, books = ({k: v for k, v in t.items() if k.startswith(QUANTIZER)} for t in (tensors, lent))
+    if own and (own.keys() != books.keys() or not all(np.array_equal(own[k], books[k]) for k in own)):
         raise DataError(f"{path}: its codebooks are not those of {lender.name}, whose decoder it wants")
-    tensors |= {k: v for k, v in lent.items() if k.startswith((DECODER, REALISM))}
+    tensors |= lent
     kept = {k: v for k, v in header.items() if k != DECODER_OF}
     return kept | {k: its[k] for k in ("config", "realism") if k in its}

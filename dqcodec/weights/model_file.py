@@ -21,7 +21,7 @@ from dqcodec.prior.config import PriorConfig
 from dqcodec.prior.integer_network import IntegerNetwork
 from dqcodec.weights import soft_file
 from dqcodec.weights.fingerprint import PRIOR, TABLES, fingerprint
-from dqcodec.weights.loans import read_whole
+from dqcodec.weights.loans import decoder_of, read_whole
 from dqcodec.weights.realism import REALISM, Dial
 from dqcodec.weights.registry import name_of, read_header
 from dqcodec.weights.tensor_file import ENCODING, TRAINING_ONLY, write_tensors
@@ -113,7 +113,7 @@ class Model:
             vae.eval()
             if not encodes:
                 vae.encoder = vae.router = None  # random weights must not pass for an encoder
-            soft = soft_file.path_for(path)
+            soft = soft_file.path_for(decoder_of(path))
             softness = soft_file.read(soft, vae) if soft.exists() else None
         except UnknownModelError:
             raise

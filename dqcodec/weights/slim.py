@@ -8,7 +8,7 @@ import numpy as np
 
 from dqcodec.errors import DataError
 from dqcodec.weights.few_bits import steps_of
-from dqcodec.weights.fingerprint import PRIOR
+from dqcodec.weights.fingerprint import PRIOR, QUANTIZER
 from dqcodec.weights.loans import (
     CODES,
     CODES_NOTES,
@@ -30,15 +30,16 @@ def retire(path: Path, output: Path, lender: Path | None, bits: int) -> None:
     """Write `output`, the model file `path` with what its old files need to decode and no more: no encoder, no router,
     the decoder where its dial stands and no dial, and its kernels in `bits` bits, at most 8.
 
-    Its decoder is not kept with `lender`, a model file whose networks were trained to decode the same codes; that
-    decoder then serves both. It must stay in one folder with `output`. Raises DataError if the codebooks differ.
+    Neither its decoder nor its codebooks are kept with `lender`, a model file of the same codebooks whose decoder was
+    trained to decode them; it then serves both and must stay in one folder with `output`. Raises DataError if the
+    codebooks differ.
     """
     header, tensors = read_header(path), read_tensors(path) | read_codes(path)
     header.pop(PRIOR_ON, None)
     kept = {k: v for k, v in tensors.items() if not k.startswith((*ENCODING, REALISM))}
     if lender is not None:
-        kept = {k: v for k, v in kept.items() if not k.startswith(DECODER)}
         borrow_decoder(path, lender, header, dict(kept))
+        kept = {k: v for k, v in kept.items() if not k.startswith((DECODER, QUANTIZER))}
         header |= {DECODER_OF: name_of(lender)}
     else:
         _fix_dial(path, kept, header)
