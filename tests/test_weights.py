@@ -97,8 +97,9 @@ def test_unknown_broken_and_forged_models_are_named(models):
 @pytest.mark.parametrize("name, mark, commit, digest", [("first", "d1b6977f", "27df192", "f6eaed78f1fad419"),
                                                         ("second", "c7dfc949", "741fc8d", "62c7adc169f34ab0"),
                                                         ("third", "78d56b68", "a7cdd7a", "a552e96cd6011dd4"),
-                                                        ("fourth", "cc2915f6", "8f60388", "e9cf3029d52b4f88")])
-def test_files_of_superseded_models_still_decode_to_the_same_tokens(name, mark, commit, digest):
+                                                        ("fourth", "cc2915f6", "8f60388", "e9cf3029d52b4f88"),
+                                                        ("default", "06e51413", "e41c8f8", "d8ff9ad5e59ddcd3")])
+def test_files_of_all_models_still_decode_to_the_same_tokens(name, mark, commit, digest):
     data = (Path(__file__).parent / "vectors" / "models" / f"{name}.dq").read_bytes()  # written by dqcodec `commit`
     assert find(bytes.fromhex(mark)).name == name
     tokens = codec.tokens_of(data)

@@ -141,7 +141,8 @@ class PriorTrainer(Loop):
         if not resume and (folders.out / checkpoint.NAME).exists():
             raise DataError(f"{folders.out}: already holds a run; add --resume to go on, or choose another --out")
         torch.manual_seed(config.seed)
-        self.cache = self._tokens(TOKENS, list(folders.data), Views(config.mirror, config.scales, part=config.part), progress)
+        views = Views(config.mirror, config.scales, part=config.part)
+        self.cache = self._tokens(TOKENS, list(folders.data), views, progress)
         ladder = self.cache.ladder
         try:
             self.prior = PriorConfig.from_dict({

@@ -72,8 +72,8 @@ def decoder_of(path: Path) -> Path:
 
 def borrow_decoder(path: Path, lender: Path, header: dict[str, str],
                    tensors: dict[str, np.ndarray]) -> dict[str, str]:
-    """Add the decoder of the model file `lender` to `tensors`, those of `path`, and its codebooks, which are theirs too;
-    returns the header with that decoder's shape.
+    """Add decoder and codebooks of the model file `lender` to `tensors`, those of `path`; returns the header with that
+    decoder's shape.
 
     Raises DataError if `tensors` has codebooks or predictors and they differ.
     """
