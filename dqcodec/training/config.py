@@ -14,15 +14,13 @@ from dqcodec.training.adversarial import AdversarialConfig
 class LossConfig:
     """Weights of the loss terms. lpips_crop: side of the patch on which LPIPS-VGG is computed, a
     multiple of 16; VGG costs several times the autoencoder, so a random patch of each crop buys
-    more steps than the whole crop. lpips_half: share of that loss, 0..1, computed on the whole crop
-    at half its size instead, for as much work as a patch of half its side."""
+    more steps than the whole crop."""
 
     l1: float = 1.0
     lpips_vgg: float = 1.0
     commitment: float = 0.25
     router: float = 1.0
     lpips_crop: int = 64
-    lpips_half: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -127,8 +125,6 @@ def from_dict(values: dict, where: str = "configuration") -> TrainConfig:
         raise ConfigError(f"{where}: mode is {config.mode!r}; it must be codec or paper")
     if config.loss.lpips_crop % 16 or config.data.crop % 16:
         raise ConfigError(f"{where}: crop and lpips_crop must be multiples of 16")
-    if not 0 <= config.loss.lpips_half <= 1 or config.loss.lpips_half and config.data.crop % 32:
-        raise ConfigError(f"{where}: lpips_half must lie in 0..1, and above 0 crop must be a multiple of 32")
     return config
 
 

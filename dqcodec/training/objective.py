@@ -53,13 +53,8 @@ class Objective(nn.Module):
                 real = self.lpips.features(patch.pixels(x))
             decoded = self.lpips.features(patch.pixels(rec))
             distance = self.lpips.distance(decoded, real)  # (B, side/16, side/16)
-            perceptual = distance.mean()
-            metrics["lpips_vgg"] = perceptual.detach()
-            if c.lpips_half:
-                half = self.lpips(_halved(rec), _halved(x)).mean()
-                metrics["lpips_half"] = half.detach()
-                perceptual = torch.lerp(perceptual, half, c.lpips_half)
-            reconstruction = reconstruction + c.lpips_vgg * perceptual
+            reconstruction = reconstruction + c.lpips_vgg * distance.mean()
+            metrics["lpips_vgg"] = distance.mean().detach()
             region = patch.regions(region) + distance.detach()
             guess = None if guess is None else patch.regions(guess)
         if guess is not None:
@@ -73,11 +68,6 @@ class Objective(nn.Module):
             **out.metrics,
         }
         return Losses(reconstruction, rest, metrics, decoded, real)
-
-
-def _halved(x: Tensor) -> Tensor:
-    """Pictures (B, 3, H, W) at half their size."""
-    return F.avg_pool2d(x, 2).contiguous(memory_format=torch.channels_last)
 
 
 class Patch:
