@@ -1,7 +1,7 @@
 """Put what `--effort search` gains on Kodak into README, between its marks.
 
     OMP_NUM_THREADS=1 dqcodec eval kodak --out results/search --jobs 2 --codecs dqcodec+search,dqcodec \\
-        --rates 0.1 --show-rates 0.1
+        --rates 0.1,0.31 --show-rates 0.1
     python benchmarks/publish_search.py
 """
 
